@@ -1,0 +1,32 @@
+"""Temporal 3D ConvNets for video classification: networks, training, honest evaluation.
+
+Importing this package loads no torch; the names below are fetched when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from t3d.engine.classifier import Classifier, Prediction, load, predict
+    from t3d.models import create_model
+
+__version__ = "0.1.0"
+__all__ = ["Classifier", "Prediction", "__version__", "create_model", "load", "predict"]
+
+_HOMES = {
+    "Classifier": "t3d.engine.classifier",
+    "Prediction": "t3d.engine.classifier",
+    "create_model": "t3d.models",
+    "load": "t3d.engine.classifier",
+    "predict": "t3d.engine.classifier",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
+    if name not in _HOMES:
+        raise AttributeError(f"module 't3d' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

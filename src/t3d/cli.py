@@ -1,0 +1,136 @@
+"""The command line: parse, run one recipe, print what it found, turn errors into one line and an exit code.
+
+Exit codes: 0 done; 1 done, but some videos could not be decoded; 2 the user's input is wrong; 130 interrupted.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, NoReturn
+
+from t3d import __version__
+from t3d.errors import T3DError
+
+FAILED_VIDEOS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One verb: its class of flags in `t3d.config`, and the recipe that does it."""
+
+    config: str
+    recipe: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Command(
+        config="DemoConfig", recipe="demo", summary="render moving shapes, train, evaluate, predict, report"
+    ),
+    "train": Command(config="TrainConfig", recipe="train", summary="train a network on labelled videos"),
+    "evaluate": Command(
+        config="EvaluateConfig", recipe="evaluate", summary="score a run: metrics, predictions, report"
+    ),
+    "predict": Command(config="PredictConfig", recipe="predict", summary="say what happens in videos"),
+    "compare": Command(
+        config="CompareConfig", recipe="compare", summary="table several runs, with means over splits and seeds"
+    ),
+    "data": Command(config="DataConfig", recipe="data", summary="show what a dataset holds, and check it"),
+    "models": Command(config="ModelsConfig", recipe="models", summary="list the networks and what they cost"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_guarded(given))
+
+
+def _guarded(given: list[str]) -> int:
+    try:
+        return _run(given)
+    except T3DError as error:
+        print(f"t3d: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("t3d: interrupted; `t3d train` goes on where it was with --resume", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"t3d: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _run(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if given[0] == "--version":
+        print(f"t3d {__version__}")
+        return 0
+    verb, *flags = given
+    if verb not in COMMANDS:
+        close = _closest(verb)
+        raise T3DError(f"unknown command {verb!r}{close}; choose from {', '.join(COMMANDS)}")
+    command = COMMANDS[verb]
+    config = _parse(verb, command, flags)
+    recipe = import_module(f"t3d.recipes.{command.recipe}")
+    with_command = {} if verb in ("models", "data", "compare") else {"command": shlex.join(["t3d", *given])}
+    run: Callable[..., Any] = recipe.run
+    result = run(config, **with_command)
+    return int(recipe.show(result, config))
+
+
+def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: ANN401  (one class a command)
+    import tyro
+
+    from t3d import config as configs
+
+    kind = getattr(configs, command.config)
+    default = None
+    if verb == "train":
+        from t3d.presets import preset
+
+        default = replace(preset(_preset_named(flags)), data=tyro.MISSING)
+    settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(kind, prog=f"t3d {verb}", args=list(flags), default=default, config=settings)
+
+
+def _preset_named(flags: Sequence[str]) -> str:
+    """The preset has to be known before the other flags, whose defaults it sets."""
+    for position, flag in enumerate(flags):
+        if flag.startswith("--preset="):
+            return flag.partition("=")[2]
+        if flag == "--preset" and position + 1 < len(flags):
+            return flags[position + 1]
+    return "quick"
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: t3d COMMAND ...",
+            "",
+            "Temporal 3D ConvNets for video classification.",
+            "",
+            *lines,
+            "",
+            "`t3d COMMAND --help` lists a command's flags. Start with `t3d demo`.",
+        ]
+    )
+
+
+def _closest(verb: str) -> str:
+    from difflib import get_close_matches
+
+    matches = get_close_matches(verb, COMMANDS, n=1)
+    return f" (perhaps {matches[0]!r}?)" if matches else ""

@@ -1,0 +1,294 @@
+"""What each command can be told, and the defaults; the presets of a training are in `t3d.presets`.
+
+Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.recipes` see these classes; below them go
+plain arguments and the small value objects of `t3d.video.spec`. Nothing here imports torch, so `--help` is instant.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from t3d.errors import ConfigError
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+
+Format = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Backend = Literal["pyav", "torchcodec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The network."""
+
+    arch: str = "t3d_121"
+    """Name of the architecture; `t3d models` lists them."""
+    dropout: float = 0.0
+    """Share of the new channels of every dense layer set to zero in training."""
+    ttl_compress: bool = False
+    """Add the 1x1x1 convolution after the concatenation that the authors' deleted code had (T3D only)."""
+    keep_last_plane: bool = False
+    """Stop halving time once one plane is left, so that very short clips work."""
+    freeze: int = 0
+    """Keep the first stages at their initial weights: 1 = stem, 2 = and dense block 1, ... 6 = all but the head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerOptions:
+    """Stochastic gradient descent."""
+
+    batch_size: int = 64
+    """Clips in one update on one device, before accumulation."""
+    accumulate: int = 1
+    """Batches summed up before one update: the same update in a fraction of the memory."""
+    lr: float = 0.1
+    """Learning rate of the head after warm-up."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = True
+    """Nesterov's form of momentum."""
+    weight_decay: float = 1e-4
+    """L2 penalty on every parameter, as the paper has it."""
+    layer_decay: float = 1.0
+    """Each stage below the head learns at this fraction of the rate of the one above it."""
+    clip_norm: float | None = None
+    """Scale the gradient down to this norm where it is larger."""
+    label_smoothing: float = 0.0
+    """Share of the target given to all classes alike."""
+    balance: Literal["none", "loss", "sampler"] = "none"
+    """Make up for rare classes: weigh their loss, or draw their videos more often."""
+    ema_decay: float | None = None
+    """Evaluate an exponential moving average of the weights with this decay, such as 0.99."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """How long, and how the learning rate moves."""
+
+    epochs: int = 200
+    """Passes over the training videos."""
+    min_steps: int = 0
+    """At least so many updates: a small folder is gone through more often than `epochs`."""
+    max_steps: int | None = None
+    """Stop after so many updates, whatever `epochs` says."""
+    schedule: Literal["plateau", "step", "cosine"] = "plateau"
+    """Divide when validation loss stops falling, at fixed epochs, or follow half a cosine to zero."""
+    warmup_steps: int = 0
+    """Updates over which the rate rises linearly from zero."""
+    step_epochs: int = 30
+    """Epochs between two divisions of the `step` schedule."""
+    decay_factor: float = 0.1
+    """What `step` and `plateau` multiply the rate by."""
+    plateau_patience: int = 10
+    """Epochs without a lower validation loss before `plateau` divides."""
+    early_stop_epochs: int | None = None
+    """Stop after so many epochs without a lower validation loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionOptions:
+    """Which epoch's weights become the result."""
+
+    select_on: Literal["none", "validation", "test"] = "validation"
+    """Keep the best epoch on validation videos, or none: the last one. `test` is dishonest; every result says so."""
+    validation_fraction: float = 0.1
+    """Share of the training videos, in whole groups, held out where the dataset has no validation list."""
+    allow_shared_groups: bool = False
+    """Go on although training and test videos share a group (a person, a source); every result says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The machine."""
+
+    seed: int = 0
+    """Seed of the initial weights, the order of videos, the clips and the crops."""
+    workers: int = 2
+    """Processes that decode videos."""
+    devices: int = 1
+    """Devices on this machine, one process each."""
+    nodes: int = 1
+    """Machines; start the same command on each with torchrun or SLURM."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    precision: Precision = "32-true"
+    """Number format of the arithmetic; bf16 wants a recent GPU."""
+    backend: Backend = "pyav"
+    """Library that decodes videos."""
+    checkpoint_steps: int = 200
+    """Updates between two savings of the state that `--resume` continues from; each epoch's end saves, too."""
+    bad_videos: Literal["stop", "skip"] = "stop"
+    """A training video that cannot be decoded stops the run, or is left out and listed in `skipped.csv`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a network on labelled videos."""
+
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Folder or CSV/Parquet file of labelled videos, or `temporal-shapes`, the built-in data."""
+    output: Path = Path("runs/latest")
+    """Folder for the weights, the configuration and the log."""
+    preset: str = "quick"
+    """Set of defaults: quick, paper-kinetics, paper-ucf101-scratch or paper-finetune."""
+    split: int = 1
+    """Number of the official split, or of the fold where there is none."""
+    format: Format | None = None
+    """Layout of DATA, where it is not recognised by itself."""
+    init: Path | None = None
+    """Run folder or weights file to start from; the head is new where the classes differ."""
+    resume: bool = False
+    """Go on with the unfinished run in the output folder."""
+    overwrite: bool = False
+    """Replace a finished run in the output folder."""
+    model: ModelOptions = field(default_factory=ModelOptions)
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    pixels: PixelSpec = field(default_factory=PixelSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        _check_train(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How a video becomes clips and scores."""
+
+    clips: int | None = None
+    """Evenly spaced clips of each video; left out, all non-overlapping clips, as in the paper."""
+    crops: Literal[1, 3] = 1
+    """The centre crop, or three along the longer side."""
+    batch_size: int = 8
+    """Clips scored at once."""
+    workers: int = 2
+    """Processes that decode videos."""
+    devices: int = 1
+    """Devices on this machine, one process each."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    precision: Precision = "32-true"
+    """Number format of the arithmetic."""
+    backend: Backend = "pyav"
+    """Library that decodes videos."""
+
+    def __post_init__(self) -> None:
+        _at_least(1, batch_size=self.batch_size, devices=self.devices)
+        _at_least(0, workers=self.workers)
+        if self.clips is not None:
+            _at_least(1, clips=self.clips)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score a trained run on labelled videos, clip by clip and video by video."""
+
+    weights: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder or weights file."""
+    data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
+    """Labelled videos; left out, those the run was trained on (their test list)."""
+    output: Path | None = None
+    """Folder for metrics, predictions and report; left out, the run folder."""
+    split: int | None = None
+    """Number of the split; left out, the run's."""
+    subset: Literal["test", "validation", "train"] = "test"
+    """Which list of the split."""
+    format: Format | None = None
+    """Layout of DATA, where it is not recognised by itself."""
+    predictions: Literal["csv", "parquet"] = "csv"
+    """File format of the predictions."""
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Say what happens in videos."""
+
+    weights: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder or weights file."""
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE")] = ()
+    """Videos, or folders of videos."""
+    top: int = 5
+    """Classes listed for each video."""
+    json: bool = False
+    """Print JSON."""
+    csv: bool = False
+    """Print CSV."""
+    timeline: Path | None = None
+    """Folder for a picture, a CSV and an annotated copy of each video, clip after clip."""
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
+
+    def __post_init__(self) -> None:
+        _at_least(1, top=self.top)
+        if self.json and self.csv:
+            raise ConfigError("--json and --csv exclude each other; give one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Table the metrics of several evaluated runs, with means over splits and seeds."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
+    """Run folders that hold a metrics.json."""
+    output: Path | None = None
+    """Markdown file for the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Show what a dataset holds: classes, videos, groups, missing files."""
+
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Folder or CSV/Parquet file of labelled videos, or `temporal-shapes`."""
+    split: int = 1
+    """Number of the split."""
+    format: Format | None = None
+    """Layout of DATA, where it is not recognised by itself."""
+    decode: bool = False
+    """Also decode every video of the split once, and list those that fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsConfig:
+    """List the networks with their parameters, cost and native input."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Render moving shapes, train on them, evaluate, predict, and write a report."""
+
+    output: Path = Path("runs/demo")
+    """Folder for the run."""
+    seed: int = 0
+    """Seed of the run."""
+    shuffle_frames: bool = False
+    """Control: permute the frames of every clip, in training and testing, so that only appearance is left."""
+
+
+def _check_train(config: TrainConfig) -> None:
+    optimizer, schedule, run = config.optimizer, config.schedule, config.run
+    _at_least(1, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate, epochs=schedule.epochs)
+    _at_least(1, devices=run.devices, nodes=run.nodes, checkpoint_steps=run.checkpoint_steps)
+    _at_least(0, workers=run.workers, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps, lr=optimizer.lr)
+    needs_validation = {"--schedule plateau": schedule.schedule == "plateau"}
+    needs_validation["--early-stop-epochs"] = schedule.early_stop_epochs is not None
+    for flag, wanted in needs_validation.items():
+        if wanted and config.selection.select_on == "none":
+            raise ConfigError(f"{flag} watches validation loss, but --select-on is none; use --select-on validation")
+    if not 0 < config.selection.validation_fraction < 1:
+        raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
+    if config.resume and config.overwrite:
+        raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
+
+
+def _at_least(smallest: int, **values: float) -> None:
+    for name, value in values.items():
+        if value < smallest:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} must be at least {smallest}")

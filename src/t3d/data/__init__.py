@@ -1,0 +1,1 @@
+"""Which videos, which labels, which split; and videos as torch datasets."""

@@ -1,0 +1,221 @@
+"""Videos as torch datasets: one random clip for training, every clip for scoring.
+
+Each random choice is a function of (seed, epoch, index), never of the worker or of what was read before, so any number
+of workers gives the same clips and a run can be resumed in the middle of an epoch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
+
+from t3d.data.samples import Sample
+from t3d.errors import DecodeError
+from t3d.tensors import Clip, FrameIndices, Views
+from t3d.video.decode import VideoReader
+from t3d.video.sampling import non_overlapping_clips, random_clip, shuffle_frames, uniform_clips
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+from t3d.video.transforms import centre_view, three_views, train_view
+
+OpenVideo = Callable[[Path], VideoReader]
+
+
+class ClipKey(NamedTuple):
+    """Which video, in which epoch."""
+
+    epoch: int
+    video: int
+
+
+class TrainBatch(NamedTuple):
+    """Clips (B, C, T, H, W) uint8, labels (B,), and the videos that could not be decoded."""
+
+    clips: Tensor
+    labels: Tensor
+    failures: list[str]
+
+
+class TrainClips(Dataset[tuple[Clip, int] | str]):
+    """One random clip of a video; a video that cannot be decoded gives its error's text instead."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        clip: ClipSpec,
+        pixels: PixelSpec,
+        augment: AugmentSpec,
+        open_video: OpenVideo,
+        seed: int,
+    ) -> None:
+        self.samples = samples
+        self.clip = clip
+        self.pixels = pixels
+        self.augment = augment
+        self.open_video = open_video
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: ClipKey) -> tuple[Clip, int] | str:
+        sample = self.samples[key.video]
+        generator = seeded(self.seed, key.epoch, key.video)
+        try:
+            with self.open_video(sample.path) as video:
+                first, last = video.frame_range(sample.start_seconds, sample.end_seconds)
+                indices = random_clip(last - first, self.clip, generator)
+                frames = video.frames(first + _ordered(indices, self.clip, generator)[0])
+        except DecodeError as error:
+            return str(error)
+        return train_view(frames, self.pixels, self.augment, generator), sample.label
+
+
+def collate_train(items: Sequence[tuple[Clip, int] | str]) -> TrainBatch:
+    """Stack what could be decoded; name what could not."""
+    good = [item for item in items if not isinstance(item, str)]
+    failures = [item for item in items if isinstance(item, str)]
+    clips = torch.stack([clip for clip, _ in good]) if good else torch.empty(0, dtype=torch.uint8)
+    return TrainBatch(clips, torch.tensor([label for _, label in good], dtype=torch.int64), failures)
+
+
+class EpochSampler(Sampler[ClipKey]):
+    """The order of one epoch for one of several processes: a function of seed and epoch.
+
+    Args:
+        num_samples: Videos in the training list.
+        batch_size: Needed only to skip whole batches when an epoch is resumed.
+        weights: Drawing weights (with replacement) of the videos, to balance classes; left out, a plain permutation.
+        rank: Number of this process.
+        world_size: Number of processes; all get equally many videos, at most `world_size - 1` wait for another epoch.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        *,
+        batch_size: int,
+        seed: int,
+        weights: Tensor | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.weights = weights
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.skip_batches = 0
+
+    def start(self, epoch: int, *, skip_batches: int = 0) -> None:
+        """Set what the next iteration gives: an epoch, from a batch on."""
+        self.epoch, self.skip_batches = epoch, skip_batches
+
+    def __iter__(self) -> Iterator[ClipKey]:
+        generator = seeded(self.seed, self.epoch, -1)
+        if self.weights is None:
+            order = torch.randperm(self.num_samples, generator=generator)
+        else:
+            order = torch.multinomial(self.weights, self.num_samples, replacement=True, generator=generator)
+        mine = order[self.rank :: self.world_size][: self._share()]
+        return iter([ClipKey(self.epoch, video) for video in mine[self.skip_batches * self.batch_size :].tolist()])
+
+    def __len__(self) -> int:
+        return self._share() - self.skip_batches * self.batch_size
+
+    def _share(self) -> int:
+        return max(1, self.num_samples // self.world_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some consecutive clips of one video, ready to be scored; or why there are none."""
+
+    index: int
+    """Position of the video in the list."""
+    views: Views | None
+    """(clips * crops, C, T, H, W), the crops of a clip side by side."""
+    frames: tuple[tuple[int, int], ...]
+    """First and last frame of each clip."""
+    fps: float
+    num_clips: int
+    """Clips of the whole video."""
+    error: str = ""
+
+
+class ScoringClips(IterableDataset[Chunk]):
+    """All clips of all videos in chunks that fit a batch; worker k of n reads videos k, k + n, ...
+
+    A chunk never mixes videos, so that the scores of a video do not depend on its neighbours in the list.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        clip: ClipSpec,
+        pixels: PixelSpec,
+        num_clips: int | None,
+        num_crops: int,
+        batch_size: int,
+        open_video: OpenVideo,
+    ) -> None:
+        self.samples = samples
+        self.clip = clip
+        self.pixels = pixels
+        self.num_clips = num_clips
+        self.num_crops = num_crops
+        self.clips_per_chunk = max(1, batch_size // num_crops)
+        self.open_video = open_video
+
+    def __iter__(self) -> Iterator[Chunk]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for index in range(first, len(self.samples), step):
+            try:
+                yield from self._chunks(index)
+            except DecodeError as error:
+                yield Chunk(index=index, views=None, frames=(), fps=0.0, num_clips=0, error=str(error))
+
+    def _chunks(self, index: int) -> Iterator[Chunk]:
+        sample = self.samples[index]
+        with self.open_video(sample.path) as video:
+            first, last = video.frame_range(sample.start_seconds, sample.end_seconds)
+            clips = first + self._pick(last - first, index)
+            for part in clips.split(self.clips_per_chunk):
+                yield Chunk(
+                    index=index,
+                    views=self._views(video, part),
+                    frames=tuple((int(row.min()), int(row.max())) for row in part),
+                    fps=video.fps,
+                    num_clips=len(clips),
+                )
+
+    def _pick(self, video_length: int, index: int) -> FrameIndices:
+        if self.num_clips is None:
+            indices = non_overlapping_clips(video_length, self.clip)
+        else:
+            indices = uniform_clips(video_length, self.clip, self.num_clips)
+        return _ordered(indices, self.clip, seeded(0, 0, index))
+
+    def _views(self, video: VideoReader, clips: FrameIndices) -> Views:
+        frames = video.frames(clips.flatten()).unflatten(0, tuple(clips.shape))  # (N, T, H, W, C)
+        if self.num_crops == 3:
+            return torch.cat([three_views(clip, self.pixels) for clip in frames])
+        return torch.stack([centre_view(clip, self.pixels) for clip in frames])
+
+
+def seeded(seed: int, epoch: int, index: int) -> torch.Generator:
+    """A generator whose draws depend on these three numbers only."""
+    mixed = (seed * 1_000_003 + epoch) * 1_000_003 + index + 1
+    return torch.Generator().manual_seed(mixed % 2**63)
+
+
+def _ordered(indices: FrameIndices, spec: ClipSpec, generator: torch.Generator) -> FrameIndices:
+    return shuffle_frames(indices, generator) if spec.order == "shuffled" else indices

@@ -1,0 +1,94 @@
+"""Honest parts: validation carved from training by whole groups, and no group on both sides of a split."""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+import torch
+
+from t3d.data.samples import VideoList
+from t3d.errors import DataError
+
+
+def carve_validation(train: VideoList, *, fraction: float, generator: torch.Generator) -> tuple[VideoList, VideoList]:
+    """Divide training videos into training and validation, in whole groups.
+
+    Groups are looked at in random order; each goes to validation if that brings the classes there nearer to their
+    share, which is at least one video, and leaves every class training videos. If none does, the least bad one goes.
+
+    Args:
+        train: The list to divide.
+        fraction: Share of every class to hold out, 0..1, both excluded.
+        generator: Decides which groups.
+
+    Returns:
+        Training and validation, in the order of the list.
+
+    Raises:
+        DataError: No group can be taken away without leaving a class without training videos.
+    """
+    chosen = _choose_groups(train, fraction, generator)
+    if not chosen:
+        raise DataError(
+            f"{train.root}: no validation videos can be carved from {train.split}, for every group holds all videos of "
+            "a class; add videos of other groups or train without validation (--select-on none)"
+        )
+    held = tuple(sample for sample in train.samples if sample.group in chosen)
+    kept = tuple(sample for sample in train.samples if sample.group not in chosen)
+    absent = len({sample.label for sample in kept} - {sample.label for sample in held})
+    warning = f"{absent} of {len(train.labels)} classes have no validation video: too few groups to spare one"
+    share = f"{len(chosen)} of {len({sample.group for sample in train.samples})} groups"
+    return (
+        replace(train, samples=kept, split=f"{train.split}, less {share} held out for validation"),
+        replace(
+            train,
+            samples=held,
+            split=f"validation: {share} of {train.split}",
+            missing=(),
+            warnings=(warning,) if absent else (),
+        ),
+    )
+
+
+def check_disjoint(train: VideoList, test: VideoList, *, allow_shared_groups: bool = False) -> None:
+    """Refuse a test on groups that were trained on: its result would not hold for new people or sources.
+
+    Raises:
+        DataError: A group is on both sides, and that was not allowed.
+    """
+    shared = {sample.group for sample in train.samples} & {sample.group for sample in test.samples}
+    if shared and not allow_shared_groups:
+        videos = sum(sample.group in shared for sample in test.samples)
+        raise DataError(
+            f"{test.root}: {len(shared)} groups are in training and in test ({videos} of {len(test.samples)} test "
+            f"videos), for example {min(shared)!r}; divide by group, or pass --allow-shared-groups"
+        )
+
+
+def _choose_groups(train: VideoList, fraction: float, generator: torch.Generator) -> set[str]:
+    groups: dict[str, Counter[int]] = defaultdict(Counter)
+    for sample in train.samples:
+        groups[sample.group][sample.label] += 1
+    kept = Counter(sample.label for sample in train.samples)
+    targets = {label: max(1, round(fraction * number)) for label, number in kept.items()}
+    held: Counter[int] = Counter()
+    names = sorted(groups)
+    order = [names[index] for index in torch.randperm(len(names), generator=generator).tolist()]
+
+    def cost(group: str) -> int:
+        """How much further from the targets the held videos are with this group than without it."""
+        return sum(
+            (held[label] + n - targets[label]) ** 2 - (held[label] - targets[label]) ** 2
+            for label, n in groups[group].items()
+        )
+
+    def can_go(group: str) -> bool:
+        return all(kept[label] > number for label, number in groups[group].items())
+
+    chosen = set()
+    for group in order:
+        if can_go(group) and cost(group) <= 0:
+            chosen.add(group)
+            held += groups[group]
+            kept -= groups[group]
+    possible = [group for group in order if can_go(group)]
+    return chosen or set(sorted(possible, key=cost)[:1])

@@ -1,0 +1,142 @@
+"""Videos listed in a CSV or Parquet file: path, label and, if wanted, start, end, split, group and tag."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from t3d.data.folds import fold_samples
+from t3d.data.groups import with_groups
+from t3d.data.labels import number_labels, sorted_labels
+from t3d.data.list_files import Row, read_csv, read_parquet
+from t3d.data.listing import find_videos
+from t3d.data.samples import Sample, Subset, VideoList
+from t3d.data.subsets import source_subset, subset_named
+from t3d.errors import DataError
+
+_REQUIRED = ("path", "label")
+
+
+def fits_table(root: Path) -> bool:
+    """Whether this is a CSV or Parquet file, or a folder with a `videos.csv` or `videos.parquet`."""
+    return _table_file(root) is not None
+
+
+def load_table(root: Path, subset: Subset, *, split: int) -> VideoList:
+    """Videos of one subset: of those the column `split` names, or of fold `split` where there is no such column.
+
+    Paths are relative to the file. Whole numbers as labels are ordered by value.
+
+    Raises:
+        NoSuchSubsetError: No row belongs to the subset.
+        DataError: The file or a row is malformed, or a class to be tested has no training video.
+    """
+    path = _table_file(root)
+    if path is None:
+        raise DataError(f"{root}: no CSV or Parquet file, nor a folder with a videos.csv or videos.parquet; name one")
+    rows = read_parquet(path, required=_REQUIRED) if _is_parquet(path) else read_csv(path, required=_REQUIRED)
+    _check_rows(rows)
+    if "split" in rows[0].values:
+        return _load_part(path, rows, subset, split=split)
+    labels = sorted_labels(row.values["label"] for row in rows)
+    everything, warnings = with_groups(_samples(rows, labels, where=str(path)))
+    chosen = fold_samples(everything, subset, split=split, where=str(path))
+    return _found(path, chosen, labels, split=f"fold {split} {subset} (made here, by group)", warnings=warnings)
+
+
+def _load_part(path: Path, rows: Sequence[Row], subset: Subset, *, split: int) -> VideoList:
+    parts: dict[Subset, list[Row]] = {}
+    for row in rows:
+        named = subset_named(row.values["split"])
+        if named is None:
+            raise DataError(
+                f"{row.where}: split {row.values['split']!r} is none of train, validation (val) and test; correct it"
+            )
+        parts.setdefault(named, []).append(row)
+    source, warnings = source_subset(subset, parts, where=str(path))
+    if split != 1:
+        raise DataError(f"{path}: no split {split}; its column `split` makes up split 1, the only one")
+    labels = sorted_labels(row.values["label"] for row in parts.get("train", parts[source]))
+    samples, more = with_groups(_samples(parts[source], labels, where=str(path)))
+    return _found(path, samples, labels, split=f"{subset} (column split)", warnings=warnings + more)
+
+
+def _found(
+    path: Path, wanted: Sequence[Sample], labels: tuple[str, ...], *, split: str, warnings: tuple[str, ...]
+) -> VideoList:
+    folder = path.parent
+    placed, missing = find_videos(wanted, lambda sample: [folder / sample.path.parent], any_suffix=False)
+    return VideoList(
+        samples=placed,
+        labels=labels,
+        root=folder,
+        format="csv",
+        split=split,
+        missing=tuple(folder / name for name in missing),
+        warnings=warnings,
+    )
+
+
+def _table_file(root: Path) -> Path | None:
+    if root.is_file():
+        return root if root.suffix.lower() in (".csv", ".parquet") else None
+    return next((path for name in ("videos.csv", "videos.parquet") if (path := root / name).is_file()), None)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def _check_rows(rows: Sequence[Row]) -> None:
+    for row in rows:
+        for column in _REQUIRED:
+            if not row.values[column]:
+                raise DataError(f"{row.where}: no {column}; complete the row or remove it")
+    first: dict[str, Row] = {}
+    for row in rows:
+        name = _name(row)
+        if name in first:
+            raise DataError(f"{row.where}: {name} was listed before ({first[name].where}); keep one row")
+        first[name] = row
+
+
+def _samples(rows: Sequence[Row], labels: tuple[str, ...], *, where: str) -> list[Sample]:
+    numbers = number_labels([row.values["label"] for row in rows], labels, where=where)
+    return [_sample(row, number) for row, number in zip(rows, numbers, strict=True)]
+
+
+def _sample(row: Row, label: int) -> Sample:
+    start, end = _seconds(row, "start"), _seconds(row, "end")
+    if end is not None and end <= (start or 0.0):
+        raise DataError(f"{row.where}: end {end:g} is not after start {start or 0.0:g}; correct the seconds")
+    return Sample(
+        name=_name(row),
+        path=Path(_normal(row)),
+        label=label,
+        group=row.values.get("group", ""),
+        start_seconds=start,
+        end_seconds=end,
+        tag=row.values.get("tag", ""),
+    )
+
+
+def _normal(row: Row) -> str:
+    return PurePosixPath(os.path.normpath(row.values["path"])).as_posix()
+
+
+def _name(row: Row) -> str:
+    start, end = row.values.get("start", ""), row.values.get("end", "")
+    return _normal(row) + (f"#{start}-{end}" if start or end else "")
+
+
+def _seconds(row: Row, column: str) -> float | None:
+    text = row.values.get(column, "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise DataError(f"{row.where}: {column} {text!r} is not a number of seconds; correct it or leave it empty")
+    return seconds

@@ -1,0 +1,1 @@
+"""How a model learns and is judged: the loop, its hooks, scoring, metrics, weights files, reports."""

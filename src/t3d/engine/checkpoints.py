@@ -1,0 +1,187 @@
+"""Weights files: safetensors whose header says how to rebuild the network, prepare its input and name its outputs.
+
+A file stands for itself: `t3d.load("weights.safetensors")` needs nothing beside it. What a trainer needs to go on
+(optimizer, schedule, progress) is not here but in the run's `trainer/` folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from t3d.errors import CheckpointError, ConfigError
+from t3d.models import create_model
+from t3d.video.spec import ClipSpec, PixelSpec
+
+SCHEMA_VERSION = 1
+WEIGHTS_NAME = "weights.safetensors"
+LAST_NAME = "last.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """All that is needed to rebuild a network, prepare its input and name its outputs, and where it came from."""
+
+    arch: str
+    overrides: Mapping[str, Any]
+    labels: tuple[str, ...]
+    clip: ClipSpec
+    pixels: PixelSpec
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Dataset, split, seed, selection, command and ancestors, as JSON values."""
+
+    def to_json(self) -> str:
+        """The card as one JSON object."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelCard":
+        """Rebuild a card; raises KeyError, TypeError or ValueError where the text is not one."""
+        values = json.loads(text)
+        version = values.pop("schema_version")
+        if version > SCHEMA_VERSION:
+            raise ValueError(f"schema version {version} is newer than this t3d ({SCHEMA_VERSION})")
+        values["clip"] = ClipSpec(**values["clip"])
+        pixels = values["pixels"]
+        values["pixels"] = PixelSpec(**{**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])})
+        return cls(**{**values, "labels": tuple(values["labels"])})
+
+    def build(self) -> nn.Module:
+        """A freshly initialised network of this description."""
+        return create_model(self.arch, num_classes=len(self.labels), **self.overrides)
+
+
+def save_weights(path: Path, model_state: Mapping[str, Tensor], card: ModelCard) -> None:
+    """Write weights and card; the file appears under its name only when complete."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
+    unfinished = path.with_name(f".{path.name}.partial")
+    save_file(tensors, str(unfinished), metadata={"t3d": card.to_json()})
+    unfinished.replace(path)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
+    """Read a weights file, or the weights of a run folder.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or was not written by t3d.
+    """
+    path = weights_file(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            text = (file.metadata() or {}).get("t3d")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a complete safetensors file ({_one_line(error)}); train again or copy it anew"
+        ) from error
+    if text is None:
+        raise CheckpointError(f"{path}: holds tensors but no t3d description; give weights written by t3d train")
+    try:
+        return tensors, ModelCard.from_json(text)
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise CheckpointError(
+            f"{path}: its description cannot be read ({_one_line(error)}); update t3d or train again"
+        ) from error
+
+
+def weights_file(path: Path) -> Path:
+    """The weights file that a run folder or a file name stands for.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if path.is_dir():
+        file = path / WEIGHTS_NAME
+        if not file.exists():
+            raise CheckpointError(
+                f"{path}: no {WEIGHTS_NAME} in this folder; give a run folder that t3d train has finished"
+            )
+        return file
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such run folder or weights file")
+    return path
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+    """Rebuild a network in evaluation mode with its weights.
+
+    Raises:
+        CheckpointError: The file cannot be read, or the weights do not fit the network it describes.
+    """
+    tensors, card = read_weights(path)
+    try:
+        model = card.build()
+        model.load_state_dict(tensors, strict=True)
+    except (RuntimeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: weights do not fit {card.arch} ({_one_line(error)})") from error
+    return model.eval(), card
+
+
+def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> ModelCard:
+    """Copy weights into a network; its head stays as it is where the classes differ (Kinetics -> UCF101).
+
+    Returns:
+        The card of the weights, for the lineage.
+
+    Raises:
+        CheckpointError: A weight other than the head's is missing, left over, or of another shape.
+    """
+    tensors, card = read_weights(path)
+    if card.labels != labels:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    own = model.state_dict()
+    misfits = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
+    misfits += [name for name in own if name not in tensors and not name.startswith("classifier.")]
+    if misfits:
+        raise CheckpointError(
+            f"{path}: holds {card.arch}, whose {misfits[0]!r} and {len(misfits) - 1} other tensors do not fit; "
+            f"use --arch {card.arch} with the same options"
+        )
+    model.load_state_dict(tensors, strict=False)
+    return card
+
+
+def file_hash(path: Path) -> str:
+    """First 16 hexadecimal digits of the file's SHA-256: names a checkpoint in every result."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that a reader never sees half of it."""
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write what a trainer needs to go on; readable with `weights_only=True`."""
+    unfinished = path.with_name(f".{path.name}.partial")
+    torch.save(dict(state), unfinished)
+    unfinished.replace(path)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: nothing to resume; run without --resume") from None
+    except Exception as error:  # torch.load raises half a dozen unrelated types on damaged files
+        raise CheckpointError(f"{path}: damaged ({_one_line(error)}); start again with --overwrite") from error
+    return state
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

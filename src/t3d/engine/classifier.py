@@ -1,0 +1,125 @@
+"""A trained network with its labels and preprocessing: what `t3d.load` gives."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from t3d.data.clips import OpenVideo
+from t3d.data.samples import Sample
+from t3d.engine.checkpoints import ModelCard, load_model
+from t3d.engine.scoring import VideoScores, ViewSpec, score_videos
+from t3d.errors import DecodeError
+from t3d.video.arrays import ArrayVideo
+from t3d.video.decode import open_video
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a network says about one video."""
+
+    video: str
+    labels: tuple[str, ...]
+    """Class names, likeliest first."""
+    scores: tuple[float, ...]
+    """Their mean softmax scores."""
+    num_clips: int
+    error: str = ""
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The likeliest classes with their scores."""
+        return list(zip(self.labels[:count], self.scores[:count], strict=True))
+
+
+class Classifier:
+    """Say what happens in videos; scores are the ones `t3d evaluate` writes, digit for digit."""
+
+    def __init__(self, model: nn.Module, card: ModelCard) -> None:
+        self.model = model
+        self.card = card
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of the network's outputs."""
+        return self.card.labels
+
+    def predict(
+        self, video: "Path | str | Tensor | np.ndarray[Any, Any]", *, views: ViewSpec | None = None
+    ) -> Prediction:
+        """Score one video file, or frames (T, H, W, 3) uint8 as an array or tensor.
+
+        Raises:
+            DecodeError: The file cannot be decoded.
+        """
+        if isinstance(video, str | Path):
+            scored = self.score([as_sample(Path(video))], views=views)
+        else:
+            scored = self.score([as_sample(Path("array"))], views=views, source=lambda path: ArrayVideo(video))
+        result = as_prediction(next(iter(scored)), self.labels)
+        if result.error:
+            raise DecodeError(result.error)
+        return result
+
+    def score(
+        self,
+        samples: Sequence[Sample],
+        *,
+        views: ViewSpec | None = None,
+        num_workers: int = 0,
+        source: OpenVideo | None = None,
+    ) -> Iterator[VideoScores]:
+        """Score videos one after the other, clip by clip."""
+        return score_videos(
+            self.model,
+            samples,
+            clip=self.card.clip,
+            pixels=self.card.pixels,
+            views=views or ViewSpec(),
+            num_workers=num_workers,
+            source=source or partial(open_video),
+        )
+
+
+def load(run: Path | str, *, device: str | torch.device | None = None) -> Classifier:
+    """Load a trained network from a run folder or weights file.
+
+    Args:
+        run: What `t3d train --output` named, or a `weights.safetensors`.
+        device: Where to compute; CUDA where there is one, by default.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    model, card = load_model(Path(run))
+    return Classifier(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), card)
+
+
+def predict(
+    run: Path | str, video: "Path | str | Tensor | np.ndarray[Any, Any]", *, views: ViewSpec | None = None
+) -> Prediction:
+    """Load a trained network and score one video; see `Classifier.predict`."""
+    return load(run).predict(video, views=views)
+
+
+def as_sample(path: Path) -> Sample:
+    """A video without label."""
+    return Sample(name=str(path), path=path, label=-1, group=str(path))
+
+
+def as_prediction(video: VideoScores, labels: Sequence[str]) -> Prediction:
+    """Order the classes of a scored video."""
+    if video.error:
+        return Prediction(video=video.sample.name, labels=(), scores=(), num_clips=0, error=video.error)
+    scores = video.scores.tolist()
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    return Prediction(
+        video=video.sample.name,
+        labels=tuple(labels[index] for index in order),
+        scores=tuple(scores[index] for index in order),
+        num_clips=video.num_clips,
+    )

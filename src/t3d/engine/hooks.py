@@ -1,0 +1,159 @@
+"""What happens between updates: validation, the log, choosing and saving weights, ending early, ending on a signal."""
+
+import csv
+import io
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights, write_text
+from t3d.engine.loop import Learner, Progress
+from t3d.engine.optimisation import divide_rates
+
+STATE_NAME = "trainer/state.pt"
+
+Validate = Callable[[Learner], tuple[float, float]]
+"""Mean loss and top-1 of the network as it is, over all processes."""
+
+
+class Reporter(Protocol):
+    """Shows how the training goes; knows nothing of tensors."""
+
+    def step(self, progress: Progress) -> None:
+        """Take note of an update."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Take note of an epoch."""
+
+
+class RunHooks:
+    """Keep a run folder up to date.
+
+    Args:
+        folder: Run folder.
+        card: Description written into every weights file.
+        validate: Measures the network after each epoch; None where nothing selects the weights.
+        checkpoint_steps: Updates between two savings of the trainer state.
+        early_stop_epochs: Epochs without a lower loss before training ends.
+        plateau: Factor and patience of the plateau schedule.
+        reporters: Show progress, on the first process only.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        card: ModelCard,
+        *,
+        validate: Validate | None,
+        checkpoint_steps: int,
+        early_stop_epochs: int | None,
+        plateau: tuple[float, int] | None,
+        reporters: Sequence[Reporter],
+    ) -> None:
+        self.folder = folder
+        self.card = card
+        self.validate = validate
+        self.checkpoint_steps = checkpoint_steps
+        self.early_stop_epochs = early_stop_epochs
+        self.plateau = plateau
+        self.reporters = reporters
+        self.interrupted = False
+        self.clock = time.monotonic()
+
+    def on_step(self, learner: Learner) -> None:
+        """Save now and then; on Ctrl-C or SIGTERM save at once and end."""
+        if learner.fabric.is_global_zero:
+            for reporter in self.reporters:
+                reporter.step(learner.progress)
+        if self.interrupted:
+            self.save(learner)
+            raise KeyboardInterrupt
+        if learner.progress.step % self.checkpoint_steps == 0:
+            self.save(learner)
+
+    def on_epoch(self, learner: Learner) -> None:
+        """Validate, log, keep the best and the last weights, divide the rate or stop where that is due."""
+        progress = learner.progress
+        self._add_seconds(progress)
+        row = _epoch_row(learner)
+        if self.validate is not None:
+            row["validation_loss"], row["validation_top1"] = self.validate(learner)
+            self._watch(learner, row["validation_loss"])
+        progress.rows.append(row)
+        score = (row.get("validation_top1", float(progress.epoch)), -row.get("validation_loss", 0.0))
+        if learner.fabric.is_global_zero:
+            self._write(learner, is_best=score > progress.best)
+            for reporter in self.reporters:
+                reporter.epoch(row)
+        progress.best = max(progress.best, score)
+
+    def save(self, learner: Learner) -> None:
+        """Write all that `--resume` needs."""
+        self._add_seconds(learner.progress)
+        if learner.fabric.is_global_zero:
+            save_state(self.folder / STATE_NAME, learner.state_dict())
+
+    @contextmanager
+    def catch_signals(self) -> Iterator[None]:
+        """Let the first Ctrl-C or SIGTERM end the run after the update in hand; a second one ends it at once."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _add_seconds(self, progress: Progress) -> None:
+        now = time.monotonic()
+        progress.seconds += now - self.clock
+        self.clock = now
+
+    def _watch(self, learner: Learner, loss: float) -> None:
+        progress = learner.progress
+        fell = loss < progress.lowest_loss
+        progress.lowest_loss = min(progress.lowest_loss, loss)
+        progress.stale_epochs = 0 if fell else progress.stale_epochs + 1
+        progress.plateau_epochs = 0 if fell else progress.plateau_epochs + 1
+        if self.plateau is not None and progress.plateau_epochs > self.plateau[1]:
+            divide_rates(learner.schedule, self.plateau[0])
+            progress.plateau_epochs = 0
+        if self.early_stop_epochs is not None and progress.stale_epochs >= self.early_stop_epochs:
+            progress.stopped = True
+
+    def _write(self, learner: Learner, *, is_best: bool) -> None:
+        weights = learner.result.state_dict()
+        save_weights(self.folder / LAST_NAME, weights, self.card)
+        if is_best:
+            save_weights(self.folder / WEIGHTS_NAME, weights, self.card)
+        write_text(self.folder / "log.csv", _as_csv(learner.progress.rows))
+
+
+def _epoch_row(learner: Learner) -> dict[str, Any]:
+    progress = learner.progress
+    count = max(1, progress.num_clips)
+    return {
+        "epoch": progress.epoch + 1,
+        "step": progress.step,
+        "seconds": round(progress.seconds, 1),
+        "lr": learner.optimizer.param_groups[-1]["lr"],
+        "train_loss": progress.loss_sum / count,
+        "train_top1": progress.num_correct / count,
+    }
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()

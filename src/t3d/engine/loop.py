@@ -1,0 +1,226 @@
+"""The training loop: batches in, better weights out, resumable after any update.
+
+What is learnt on is decided by the loader, how fast by the optimizer and schedule, and what to do between epochs by the
+caller's hooks. What is random in a step is a function of (seed, step), so a resumed run repeats an uninterrupted one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from t3d.data.clips import EpochSampler, TrainBatch
+from t3d.engine.optimisation import keep_frozen_in_eval
+from t3d.errors import DataError, T3DError
+from t3d.video.spec import PixelSpec
+from t3d.video.transforms import normalise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What an update minimises, and how large it is."""
+
+    pixels: PixelSpec
+    label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
+    accumulate: int = 1
+    clip_norm: float | None = None
+    skip_bad_videos: bool = False
+
+
+@dataclass
+class Progress:
+    """How far a run has come; plain values, saved with the trainer state."""
+
+    epoch: int = 0
+    batch: int = 0
+    """Batches done in this epoch."""
+    step: int = 0
+    """Updates done in all."""
+    loss_sum: float = 0.0
+    num_correct: int = 0
+    num_clips: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """One row an epoch: what the log shows."""
+    best: tuple[float, float] = (-1.0, 0.0)
+    """Highest top-1 so far on what selects the weights, and minus the loss that came with it."""
+    lowest_loss: float = float("inf")
+    stale_epochs: int = 0
+    """Epochs since the selection loss was lowest."""
+    plateau_epochs: int = 0
+    """The same since the plateau schedule last divided."""
+    stopped: bool = False
+    """Ended early."""
+    seconds: float = 0.0
+    """Time spent, over all resumptions."""
+    skipped: list[str] = field(default_factory=list)
+    """Training videos that could not be decoded."""
+
+
+class Hooks(Protocol):
+    """What happens around updates; the recipe's part."""
+
+    def on_step(self, learner: "Learner") -> None:
+        """Called after every update."""
+
+    def on_epoch(self, learner: "Learner") -> None:
+        """Called after the last update of an epoch, whose figures are still in `progress`."""
+
+    def save(self, learner: "Learner") -> None:
+        """Called between epochs: what is saved here goes on with the next one."""
+
+
+class Learner:
+    """A network with all that changes while it learns: weights, their average, optimizer, schedule, progress."""
+
+    def __init__(
+        self, fabric: Fabric, model: nn.Module, optimizer: Optimizer, schedule: LambdaLR, *, ema_decay: float | None
+    ) -> None:
+        self.fabric = fabric
+        self.network = model
+        self.schedule = schedule
+        self.progress = Progress()
+        self.average = (
+            None
+            if ema_decay is None
+            else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+        )
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        if self.average is not None:
+            self.average.to(fabric.device)
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to evaluate and save: the average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything `load_state_dict` needs to go on as if nothing had happened."""
+        return {
+            "model": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": {
+                "base_lrs": list(self.schedule.base_lrs),
+                "last_epoch": self.schedule.last_epoch,
+            },
+            "progress": vars(self.progress),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.network.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.base_lrs = state["schedule"]["base_lrs"]
+        self.schedule.last_epoch = state["schedule"]["last_epoch"]
+        self.progress = Progress(**{**state["progress"], "best": tuple(state["progress"]["best"])})
+
+
+def fit(
+    learner: Learner,
+    loader: "DataLoader[Any]",
+    sampler: EpochSampler,
+    *,
+    objective: Objective,
+    num_steps: int,
+    seed: int,
+    hooks: Hooks,
+) -> None:
+    """Train until `num_steps` updates are done or a hook ends it.
+
+    Raises:
+        DataError: A video cannot be decoded (or, where those are skipped, a whole batch of them), or the loss is no
+            longer a finite number.
+        T3DError: The device is out of memory.
+    """
+    progress = learner.progress
+    while progress.step < num_steps and not progress.stopped:
+        sampler.start(progress.epoch, skip_batches=progress.batch)
+        learner.model.train()
+        keep_frozen_in_eval(learner.network)
+        for batches in _groups(iter(loader), objective.accumulate):
+            torch.manual_seed((seed * 1_000_003 + progress.step) * 1_009 + learner.fabric.global_rank)  # dropout
+            _update(learner, batches, objective)
+            hooks.on_step(learner)
+            if progress.step >= num_steps:
+                break
+        hooks.on_epoch(learner)
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        progress.loss_sum, progress.num_correct, progress.num_clips = 0.0, 0, 0
+        hooks.save(learner)
+
+
+def _groups(batches: Iterator[TrainBatch], size: int) -> Iterator[list[TrainBatch]]:
+    group: list[TrainBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _update(learner: Learner, batches: list[TrainBatch], objective: Objective) -> None:
+    num_clips = sum(len(batch.labels) for batch in batches)
+    failures = [failure for batch in batches for failure in batch.failures]
+    if failures and not objective.skip_bad_videos:
+        raise DataError(f"{failures[0]}; or go on without such videos by --bad-videos skip")
+    if num_clips == 0:
+        raise DataError(f"no video of a whole batch can be decoded, first: {failures[0]}")
+    try:
+        for number, batch in enumerate(batches, start=1):
+            with learner.fabric.no_backward_sync(learner.model, enabled=number < len(batches)):
+                if len(batch.labels):
+                    _backward(learner, batch, objective, share=len(batch.labels) / num_clips)
+        if objective.clip_norm is not None:
+            learner.fabric.clip_gradients(learner.model, learner.optimizer, max_norm=objective.clip_norm)
+        learner.optimizer.step()
+    except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
+        raise _explain_memory(error, len(batches[0].labels), objective.accumulate) from error
+    learner.optimizer.zero_grad()
+    learner.schedule.step()
+    if learner.average is not None:
+        learner.average.update_parameters(learner.network)
+    _count(learner.progress, batches)
+
+
+def _backward(learner: Learner, batch: TrainBatch, objective: Objective, *, share: float) -> None:
+    clips = normalise(batch.clips.to(learner.fabric.device, non_blocking=True), objective.pixels)
+    labels = batch.labels.to(learner.fabric.device)
+    logits = learner.model(clips)
+    weights = None if objective.class_weights is None else objective.class_weights.to(logits)
+    loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=objective.label_smoothing)
+    value = loss.item()
+    if value != value or value in (float("inf"), float("-inf")):
+        raise DataError(f"loss is {value} after {learner.progress.step} updates; lower --lr or set --clip-norm 1")
+    learner.fabric.backward(loss * share)
+    learner.progress.loss_sum += value * len(labels)
+    learner.progress.num_correct += int((logits.argmax(dim=1) == labels).sum())
+
+
+def _count(progress: Progress, batches: list[TrainBatch]) -> None:
+    progress.step += 1
+    progress.batch += len(batches)
+    progress.num_clips += sum(len(batch.labels) for batch in batches)
+    for batch in batches:
+        progress.skipped.extend(failure for failure in batch.failures if failure not in progress.skipped)
+
+
+def _explain_memory(error: RuntimeError, batch_size: int, accumulate: int) -> Exception:
+    if isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error):
+        return T3DError(
+            f"out of memory with --batch-size {batch_size}; halve it and double --accumulate "
+            f"(now {accumulate}) for the same update"
+        )
+    return error

@@ -1,0 +1,118 @@
+"""Videos in, class scores out: the one path of validation, evaluation and prediction."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from t3d.data.clips import Chunk, OpenVideo, ScoringClips
+from t3d.data.samples import Sample
+from t3d.video.decode import open_video
+from t3d.video.spec import ClipSpec, PixelSpec
+from t3d.video.transforms import normalise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSpec:
+    """Which views of a video are scored, and how many at once."""
+
+    clips: int | None = None
+    """Evenly spaced clips; None for all non-overlapping ones."""
+    crops: int = 1
+    """1: the centre; 3: three along the longer side."""
+    batch_size: int = 8
+    """Views in one forward pass."""
+
+    def __str__(self) -> str:
+        clips = "non-overlapping clips" if self.clips is None else f"{self.clips} evenly spaced clips"
+        return f"{clips} x {'centre crop' if self.crops == 1 else '3 crops'}"
+
+
+@dataclass(kw_only=True)
+class VideoScores:
+    """What the network says about one video."""
+
+    sample: Sample
+    parts: list[Tensor] = field(default_factory=list)
+    """Softmax scores (views, K) chunk by chunk."""
+    frames: list[tuple[int, int]] = field(default_factory=list)
+    """First and last frame of every clip."""
+    fps: float = 0.0
+    num_clips: int = 0
+    error: str = ""
+    """Why the video has no scores; empty where it has."""
+
+    @property
+    def clip_scores(self) -> Tensor:
+        """Softmax scores (N, K) of every view, float32."""
+        return torch.cat(self.parts)
+
+    @property
+    def scores(self) -> Tensor:
+        """Scores (K,) of the video: the mean over its views."""
+        return self.clip_scores.mean(dim=0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more is to come."""
+        return bool(self.error) or len(self.frames) == self.num_clips > 0
+
+
+@torch.inference_mode()
+def score_videos(
+    model: nn.Module,
+    samples: Sequence[Sample],
+    *,
+    clip: ClipSpec,
+    pixels: PixelSpec,
+    views: ViewSpec,
+    num_workers: int = 0,
+    source: OpenVideo = open_video,
+) -> Iterator[VideoScores]:
+    """Score every video, in the order of the list.
+
+    A video that cannot be decoded comes back with `error` set, never replaced by another.
+
+    Args:
+        model: A network in evaluation mode; it stays on its device, and may be wrapped for mixed precision.
+        samples: Videos; labels are not looked at.
+        clip: Frames of a clip.
+        pixels: Resizing, crop and normalisation.
+        views: Which clips and crops.
+        num_workers: Processes that decode; 0 decodes here.
+        source: Opens a path.
+    """
+    clips = ScoringClips(
+        samples,
+        clip=clip,
+        pixels=pixels,
+        num_clips=views.clips,
+        num_crops=views.crops,
+        batch_size=views.batch_size,
+        open_video=source,
+    )
+    num_workers = min(num_workers, len(samples) // 2)
+    chunks: DataLoader[Chunk] = DataLoader(clips, batch_size=None, num_workers=num_workers)
+    waiting: dict[int, VideoScores] = {}
+    next_index = 0
+    for chunk in chunks:
+        video = waiting.setdefault(chunk.index, VideoScores(sample=samples[chunk.index]))
+        _add(video, chunk, model, pixels)
+        while next_index in waiting and waiting[next_index].complete:
+            yield waiting.pop(next_index)
+            next_index += 1
+
+
+def _add(video: VideoScores, chunk: Chunk, model: nn.Module, pixels: PixelSpec) -> None:
+    """Score a chunk; an error in the middle of a video takes back what was scored before it."""
+    if chunk.views is None:
+        video.error, video.parts, video.frames = chunk.error, [], []
+        return
+    device = next(model.parameters()).device
+    logits = model(normalise(chunk.views.to(device, non_blocking=True), pixels))
+    video.parts.append(logits.float().softmax(dim=1).cpu())
+    video.frames.extend(chunk.frames)
+    video.fps = chunk.fps
+    video.num_clips = chunk.num_clips

@@ -1,0 +1,76 @@
+"""A long video clip after clip: scores over time as CSV and picture, and a copy with the label written on it."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from t3d.engine.checkpoints import write_text
+from t3d.engine.plots import save_figure, timeline_figure
+from t3d.engine.scoring import VideoScores
+from t3d.video.decode import open_video
+from t3d.video.encode import write_video
+
+_FRAMES_AT_ONCE = 32
+
+
+def write_timeline(folder: Path, video: VideoScores, labels: Sequence[str], *, top: int) -> list[Path]:
+    """Write `<name>.timeline.csv`, `.timeline.png` and `.annotated.mp4` for a scored video.
+
+    Args:
+        folder: Where to; created.
+        video: Scores of all its non-overlapping clips, in order.
+        labels: Class names.
+        top: Classes drawn in the picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = _clip_means(video)
+    seconds = [(first / video.fps, (last + 1) / video.fps) for first, last in video.frames]
+    path = video.sample.path
+    files = [folder / f"{path.name}.{kind}" for kind in ("timeline.csv", "timeline.png", "annotated.mp4")]
+    write_text(files[0], _as_csv(scores, seconds, labels))
+    save_figure(timeline_figure(scores, seconds, labels, top=top), files[1])
+    captions = [f"{labels[int(row.argmax())]}  {float(row.max()):.0%}" for row in scores]
+    write_video(files[2], _annotated(path, captions, [last for _, last in video.frames]), fps=video.fps)
+    return files
+
+
+def _clip_means(video: VideoScores) -> Tensor:
+    """Scores (N, K) of every clip, averaged over its crops."""
+    return video.clip_scores.unflatten(0, (len(video.frames), -1)).mean(dim=1)
+
+
+def _as_csv(scores: Tensor, seconds: Sequence[tuple[float, float]], labels: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["start_seconds", "end_seconds", "predicted", *(f"score:{label}" for label in labels)])
+    for row, (start, end) in zip(scores, seconds, strict=True):
+        writer.writerow([f"{start:.3f}", f"{end:.3f}", labels[int(row.argmax())], *row.tolist()])
+    return buffer.getvalue()
+
+
+def _annotated(path: Path, captions: Sequence[str], last_frames: Sequence[int]) -> Iterator[Tensor]:
+    """All frames with the caption of their clip; frames after the last clip keep its caption."""
+    clip = 0
+    with open_video(path) as video:
+        for start in range(0, len(video), _FRAMES_AT_ONCE):
+            indices = range(start, min(start + _FRAMES_AT_ONCE, len(video)))
+            for index, frame in zip(indices, video.frames(indices), strict=True):
+                while clip + 1 < len(captions) and index > last_frames[clip]:
+                    clip += 1
+                yield _captioned(frame, captions[clip])
+
+
+def _captioned(frame: Tensor, caption: str) -> Tensor:
+    picture = Image.fromarray(frame.numpy())
+    draw = ImageDraw.Draw(picture)
+    size = max(8, picture.height // 16)
+    font = ImageFont.load_default(size)
+    draw.rectangle((0, 0, draw.textlength(caption, font=font) + size, 1.6 * size), fill="black")
+    draw.text((0.5 * size, 0.2 * size), caption, fill="white", font=font)
+    return torch.from_numpy(np.array(picture))

@@ -1,0 +1,48 @@
+"""Loss and accuracy between epochs, on one centred clip a video: cheap, and only for choosing weights and rates."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from t3d.data.samples import VideoList
+from t3d.engine.checkpoints import ModelCard
+from t3d.engine.loop import Learner
+from t3d.engine.scoring import VideoScores, ViewSpec, score_videos
+
+
+class Validator:
+    """Measure a learner on held-out videos, shared out between processes."""
+
+    def __init__(self, videos: VideoList, card: ModelCard, *, num_workers: int) -> None:
+        self.videos = videos
+        self.card = card
+        self.num_workers = num_workers
+
+    def __call__(self, learner: Learner) -> tuple[float, float]:
+        """Mean negative log score of the label, and top-1; a video that cannot be decoded counts as a guess, wrong."""
+        fabric = learner.fabric
+        model = learner.result.eval()
+        mine = self.videos.samples[fabric.global_rank :: fabric.world_size]
+        with fabric.autocast():
+            videos = score_videos(
+                model,
+                mine,
+                clip=self.card.clip,
+                pixels=self.card.pixels,
+                views=ViewSpec(clips=1),
+                num_workers=self.num_workers,
+            )
+            figures = [_judge(video, len(self.card.labels)) for video in videos]
+        sums = torch.tensor([sum(column) for column in zip(*figures, strict=True)] or [0.0, 0.0], dtype=torch.float64)
+        total = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        loss, top1 = (total / len(self.videos.samples)).tolist()
+        return loss, top1
+
+
+def _judge(video: VideoScores, num_classes: int) -> tuple[float, float]:
+    if video.error:
+        return math.log(num_classes), 0.0
+    scores, label = video.scores, video.sample.label
+    return -math.log(max(float(scores[label]), 1e-12)), float(int(scores.argmax()) == label)

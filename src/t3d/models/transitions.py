@@ -1,0 +1,87 @@
+"""What stands between two dense blocks: the temporal transition of T3D, and DenseNet's own. Both end in one pooling."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t3d.models.composite import NormReluConv
+from t3d.tensors import FeatureMap
+
+
+class HalvingPool(nn.Module):
+    """Average pool of 2 in H and W and `time_stride` in T; an odd last plane, row or column is dropped.
+
+    Args:
+        time_stride: 2 halves time, 1 leaves it alone.
+        keep_last_plane: Leave time alone once fewer planes than that are left, instead of failing.
+    """
+
+    def __init__(self, *, time_stride: int = 2, keep_last_plane: bool = False) -> None:
+        super().__init__()
+        self.time_stride = time_stride
+        self.keep_last_plane = keep_last_plane
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) to (B, C, T // time_stride, H // 2, W // 2)."""
+        too_few = features.shape[2] < self.time_stride
+        return F.avg_pool3d(features, (1 if self.keep_last_plane and too_few else self.time_stride, 2, 2))
+
+
+class TemporalTransition(nn.Module):
+    """Look at several temporal depths at once, then halve time and space.
+
+    Parallel branches on one input, each BN, ReLU and a convolution to `width` channels, are concatenated and pooled.
+
+    Args:
+        in_channels: Channels of the dense block before.
+        depths: Frames each branch looks at; depth 1 is a 1x1x1 kernel, depth d a d x 3 x 3 one (T, H, W).
+        width: Channels of each branch.
+        compress: Follow the concatenation by BN, ReLU and a 1x1x1 convolution of equal width, as in the authors'
+            deleted code; Table 1 and Fig. 1 have none.
+        pool: What halves the map; average of 2 x 2 x 2 when not given.
+
+    Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, Table 1. The side of the padding of even depths is not
+    stated there; see `NormReluConv`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        depths: Sequence[int] = (1, 3, 4),
+        width: int = 128,
+        compress: bool = False,
+        pool: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.out_channels = width * len(depths)
+        self.branches = nn.ModuleList(
+            NormReluConv(in_channels, width, kernel=(1, 1, 1) if depth == 1 else (depth, 3, 3)) for depth in depths
+        )
+        self.compress = NormReluConv(self.out_channels, self.out_channels) if compress else nn.Identity()
+        self.pool = HalvingPool() if pool is None else pool
+
+    def forward(self, features: Float[Tensor, "B C T H W"]) -> FeatureMap:
+        """Concatenate what the branches see, then pool: (B, width * branches, T // 2, H // 2, W // 2)."""
+        seen = torch.cat([branch(features) for branch in self.branches], dim=1)
+        return self.pool(self.compress(seen))
+
+
+class DenseTransition(nn.Module):
+    """Halve the channels by BN, ReLU and a 1x1x1 convolution, then halve time and space.
+
+    Source: Huang et al. 2017, arXiv:1608.06993, section 3, in three dimensions.
+    """
+
+    def __init__(self, in_channels: int, *, pool: nn.Module) -> None:
+        super().__init__()
+        self.out_channels = in_channels // 2
+        self.compress = NormReluConv(in_channels, self.out_channels)
+        self.pool = pool
+
+    def forward(self, features: Float[Tensor, "B C T H W"]) -> FeatureMap:
+        """Map (B, C, T, H, W) to (B, C // 2, T // 2, H // 2, W // 2)."""
+        return self.pool(self.compress(features))

@@ -1,0 +1,82 @@
+"""Named sets of defaults for a training, each with its command, its time and what it is expected to reach."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from t3d.config import ModelOptions, OptimizerOptions, ScheduleOptions, SelectionOptions, TrainConfig
+from t3d.errors import ConfigError
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Defaults for one job, with what to expect of them."""
+
+    command: str
+    """How it is run."""
+    time: str
+    """How long it takes."""
+    expected: str
+    """What it reaches, and who says so."""
+    config: TrainConfig
+
+
+_PLACEHOLDER = Path("DATA")
+
+_PAPER = TrainConfig(data=_PLACEHOLDER, preset="paper-kinetics")
+
+QUICK = TrainConfig(
+    data=_PLACEHOLDER,
+    model=ModelOptions(arch="t3d_tiny"),
+    clip=ClipSpec(num_frames=16, frame_stride=2),
+    pixels=PixelSpec(resize=64, crop_size=64),
+    augment=AugmentSpec(scales=(1.0, 0.9, 0.8)),
+    optimizer=OptimizerOptions(batch_size=16, lr=0.05, weight_decay=5e-4, ema_decay=0.99),
+    schedule=ScheduleOptions(epochs=10, min_steps=600, schedule="cosine", warmup_steps=50),
+    selection=SelectionOptions(select_on="none"),
+)
+
+PRESETS: Mapping[str, Preset] = {
+    "quick": Preset(
+        command="t3d train DATA",
+        time="minutes on two CPU cores for a few hundred short videos",
+        expected="see docs/results/weizmann4.md: measured on four actions of nine people",
+        config=QUICK,
+    ),
+    "paper-kinetics": Preset(
+        command="t3d train DATA --preset paper-kinetics --arch t3d_121 --devices 8 --batch-size 8",
+        time="not measured here; 200 epochs of about 240 000 videos are a matter of weeks on eight GPUs",
+        expected="62.2 % video top-1 on Kinetics-400 (published; not reproduced here)",
+        config=_PAPER,
+    ),
+    "paper-ucf101-scratch": Preset(
+        command="t3d train UCF-101 --preset paper-ucf101-scratch --arch t3d_121 --split 1",
+        time="not measured here; about 9 500 videos an epoch, 200 epochs: days on one GPU",
+        expected="69.1 to 71.4 % video top-1 on split 1 (published; not reproduced here)",
+        config=replace(_PAPER, preset="paper-ucf101-scratch", clip=ClipSpec(num_frames=32, frame_stride=2)),
+    ),
+    "paper-finetune": Preset(
+        command="t3d train UCF-101 --preset paper-finetune --init runs/kinetics --split 1",
+        time="not measured here; hours on one GPU",
+        expected="90.3 % on UCF101, 59.2 % on HMDB51, mean of three splits (published; not reproduced here)",
+        config=replace(
+            _PAPER,
+            preset="paper-finetune",
+            optimizer=OptimizerOptions(lr=0.01, layer_decay=0.8),
+            schedule=ScheduleOptions(epochs=60, schedule="step", step_epochs=20),
+            selection=SelectionOptions(select_on="none"),
+        ),
+    ),
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """Defaults of a named preset; its `data` is a placeholder.
+
+    Raises:
+        ConfigError: No preset has this name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[name].config

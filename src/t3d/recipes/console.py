@@ -1,0 +1,64 @@
+"""Progress and tables on the terminal; a line an epoch where the output is not one."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from t3d.engine.loop import Progress as TrainingProgress
+
+console = Console(stderr=True, highlight=False)
+"""Progress and warnings go to stderr, results to stdout."""
+
+
+def warn(text: str) -> None:
+    """Show one line that does not stop the work."""
+    console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Show one line of progress."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def bar(what: str, *, total: int | None) -> Iterator[Progress]:
+    """Show a progress bar with the time left, while the terminal can."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        progress.add_task(what, total=total)
+        yield progress
+
+
+class TrainingReporter:
+    """A bar over all updates with the time left, and a line an epoch."""
+
+    def __init__(self, progress: Progress, *, num_steps: int, num_epochs: int, first_step: int) -> None:
+        self.progress = progress
+        self.num_steps = num_steps
+        self.num_epochs = num_epochs
+        self.first_step = first_step
+        self.started = time.monotonic()
+
+    def step(self, progress: TrainingProgress) -> None:
+        """Move the bar."""
+        self.progress.update(self.progress.task_ids[0], completed=progress.step)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Print the epoch's figures and when the end is expected."""
+        text = f"epoch {row['epoch']:>3}/{self.num_epochs}  loss {row['train_loss']:.3f}  top-1 {row['train_top1']:.1%}"
+        if "validation_top1" in row:
+            text += f"  | validation: loss {row['validation_loss']:.3f}  top-1 {row['validation_top1']:.1%}"
+        done = row["step"] - self.first_step
+        left = (time.monotonic() - self.started) * (self.num_steps - row["step"]) / max(1, done)
+        say(f"{text}  | {row['seconds']:.0f} s, about {left:.0f} s left")

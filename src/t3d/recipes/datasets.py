@@ -1,0 +1,49 @@
+"""Find the videos a command was pointed at, rendering the built-in ones where asked for."""
+
+import os
+from pathlib import Path
+
+from t3d.data.formats import load_videos
+from t3d.data.samples import Subset, VideoList
+from t3d.data.shapes import render_shapes
+from t3d.errors import DataError
+from t3d.recipes.console import bar, warn
+
+BUILT_IN = "temporal-shapes"
+
+
+def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -> VideoList:
+    """Load one list of a dataset and show its warnings."""
+    videos = load_videos(resolve(data), subset=subset, split=split, format=format)
+    for line in videos.warnings:
+        warn(line)
+    if videos.missing:
+        warn(f"{videos.root}: {len(videos.missing)} videos of the list are not there, first {videos.missing[0]}")
+    return videos
+
+
+def resolve(data: Path) -> Path:
+    """The folder or file that DATA stands for; `temporal-shapes` is rendered into the cache on first use.
+
+    Raises:
+        DataError: There is nothing of that name.
+    """
+    if str(data) == BUILT_IN:
+        return _render(cache_folder() / BUILT_IN)
+    if not data.exists():
+        raise DataError(f"{data}: no such folder or file; give videos, or {BUILT_IN} for the built-in ones")
+    return data
+
+
+def cache_folder() -> Path:
+    """`$T3D_CACHE`, or `t3d` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("T3D_CACHE") or Path(base) / "t3d")
+
+
+def _render(folder: Path) -> Path:
+    with bar("rendering temporal shapes", total=None) as progress:
+        task = progress.task_ids[0]
+        return render_shapes(
+            folder, num_frames=31, progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )

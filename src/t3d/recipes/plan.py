@@ -1,0 +1,178 @@
+"""Turn the flags of a training into objects: lists of videos, network, learner, loader, hooks' settings."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+from torch.utils.data import DataLoader
+
+from t3d.config import TrainConfig
+from t3d.data.clips import EpochSampler, TrainClips, seeded
+from t3d.data.samples import VideoList
+from t3d.data.splits import carve_validation, check_disjoint
+from t3d.engine.checkpoints import ModelCard, file_hash, initialise_from, weights_file
+from t3d.engine.loading import class_weights, drawing_weights, steps_per_epoch, train_loader
+from t3d.engine.loop import Learner, Objective
+from t3d.engine.optimisation import build_optimizer, build_schedule, freeze_stages
+from t3d.errors import DataError, T3DError
+from t3d.models import create_model
+from t3d.recipes.console import warn
+from t3d.recipes.datasets import find_videos
+from t3d.video.decode import open_video
+
+
+def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[str]]:
+    """Training videos, the videos that select the weights, and what every result must say about them."""
+    selection = config.selection
+    find = partial(find_videos, config.data, split=config.split, format=config.format)
+    train = find(subset="train")
+    caveats: list[str] = []
+    try:
+        test: VideoList | None = find(subset="test")
+    except DataError:  # a dataset without test list can be trained on; evaluate will say what is missing
+        test = None
+    if test is not None:
+        check_disjoint(train, test, allow_shared_groups=selection.allow_shared_groups)
+        if selection.allow_shared_groups:
+            caveats.append("training and test videos were allowed to share groups (--allow-shared-groups)")
+    if selection.select_on == "none":
+        return train, None, caveats
+    if selection.select_on == "test":
+        if test is None:
+            raise DataError(f"{config.data}: has no test list to select on; use --select-on validation")
+        caveats.append("weights were selected on the TEST videos (--select-on test): the accuracy is too high")
+        return train, test, caveats
+    generator = seeded(config.run.seed, -1, 0)
+    train, validation = carve_validation(train, fraction=selection.validation_fraction, generator=generator)
+    return train, validation, caveats
+
+
+def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """The network as it enters training, and its lineage."""
+    torch.manual_seed(config.run.seed)
+    model = create_model(config.model.arch, num_classes=len(labels), **overrides(config))
+    lineage: list[dict[str, Any]] = []
+    if config.init is not None:
+        parent = initialise_from(model, config.init, labels)
+        file = weights_file(config.init)
+        ancestor = {
+            "file": str(file),
+            "sha256": file_hash(file),
+            "arch": parent.arch,
+            "command": parent.training.get("command"),
+        }
+        lineage = [*parent.training.get("lineage", []), ancestor]
+        if parent.labels != labels:
+            warn(f"{config.init}: other classes ({len(parent.labels)} -> {len(labels)}); the head starts anew")
+    freeze_stages(model, config.model.freeze)
+    return model, lineage
+
+
+def overrides(config: TrainConfig) -> dict[str, Any]:
+    """Options of the network that differ from its row in the table."""
+    options = config.model
+    wanted = {
+        "dropout": options.dropout,
+        "ttl_compress": options.ttl_compress,
+        "keep_last_plane": options.keep_last_plane,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def describe(config: TrainConfig, train: VideoList, **training: object) -> ModelCard:
+    """The card of the weights this training makes."""
+    facts = {
+        "dataset": str(config.data),
+        "format": train.format,
+        "split": config.split,
+        "split_text": train.split,
+        "seed": config.run.seed,
+        "select_on": config.selection.select_on,
+        "preset": config.preset,
+        **training,
+    }
+    return ModelCard(
+        arch=config.model.arch,
+        overrides=overrides(config),
+        labels=train.labels,
+        clip=config.clip,
+        pixels=config.pixels,
+        training=facts,
+    )
+
+
+def build_loader(config: TrainConfig, train: VideoList, fabric: Fabric) -> tuple["DataLoader[Any]", EpochSampler]:
+    """Batches of training clips for this process, and the sampler that orders them."""
+    optimizer, options = config.optimizer, config.run
+    clips = TrainClips(
+        train.samples,
+        clip=config.clip,
+        pixels=config.pixels,
+        augment=config.augment,
+        open_video=partial(open_video, backend=options.backend),
+        seed=options.seed,
+    )
+    sampler = EpochSampler(
+        len(clips),
+        batch_size=optimizer.batch_size,
+        seed=options.seed,
+        weights=drawing_weights(train.samples) if optimizer.balance == "sampler" else None,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    )
+    on_gpu = fabric.device.type == "cuda"
+    loader = train_loader(
+        clips, sampler, batch_size=optimizer.batch_size, num_workers=options.workers, pin_memory=on_gpu
+    )
+    return loader, sampler
+
+
+def build_learner(
+    config: TrainConfig, fabric: Fabric, model: nn.Module, *, epoch_steps: int, num_steps: int
+) -> Learner:
+    """Network, optimizer and schedule on this process's device."""
+    options, schedule = config.optimizer, config.schedule
+    optimizer = build_optimizer(
+        model,
+        lr=options.lr,
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        weight_decay=options.weight_decay,
+        layer_decay=options.layer_decay,
+    )
+    rates = build_schedule(
+        optimizer,
+        kind=schedule.schedule,
+        num_steps=num_steps,
+        warmup_steps=schedule.warmup_steps,
+        steps_per_decay=schedule.step_epochs * epoch_steps,
+        decay_factor=schedule.decay_factor,
+    )
+    return Learner(fabric, model, optimizer, rates, ema_decay=options.ema_decay)
+
+
+def build_objective(config: TrainConfig, train: VideoList) -> Objective:
+    """What an update minimises."""
+    options = config.optimizer
+    return Objective(
+        pixels=config.pixels,
+        label_smoothing=options.label_smoothing,
+        class_weights=class_weights(train.samples, len(train.labels)) if options.balance == "loss" else None,
+        accumulate=options.accumulate,
+        clip_norm=options.clip_norm,
+        skip_bad_videos=config.run.bad_videos == "skip",
+    )
+
+
+def count_steps(config: TrainConfig, num_videos: int, world_size: int) -> tuple[int, int]:
+    """Updates in an epoch and in the whole training."""
+    options, schedule = config.optimizer, config.schedule
+    epoch_steps = steps_per_epoch(
+        num_videos, batch_size=options.batch_size, accumulate=options.accumulate, world_size=world_size
+    )
+    if num_videos < world_size:
+        raise T3DError(f"{num_videos} training videos are too few for {world_size} processes; lower --devices")
+    num_steps = max(schedule.epochs * epoch_steps, schedule.min_steps)
+    return epoch_steps, num_steps if schedule.max_steps is None else min(num_steps, schedule.max_steps)

@@ -1,0 +1,91 @@
+"""Say what happens in videos: the same path as evaluation, without labels."""
+
+import csv
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from t3d.config import PredictConfig
+from t3d.data.listing import VIDEO_SUFFIXES
+from t3d.engine.classifier import Prediction, as_prediction, as_sample, load
+from t3d.engine.timeline import write_timeline
+from t3d.errors import ConfigError, DataError
+from t3d.recipes.console import bar, say
+from t3d.recipes.device import open_fabric
+from t3d.recipes.evaluate import view_spec
+from t3d.video.decode import open_video
+
+
+def run(config: PredictConfig, *, command: str) -> list[Prediction]:
+    """One prediction a video, in the order given; one that cannot be decoded has `error` set."""
+    options = config.scoring
+    files = _expand(config.files)
+    fabric = open_fabric(options)
+    classifier = load(config.weights, device=fabric.device)
+    scored = classifier.score(
+        [as_sample(path) for path in files],
+        views=view_spec(options),
+        num_workers=options.workers,
+        source=partial(open_video, backend=options.backend),
+    )
+    predictions = []
+    with bar("scoring", total=len(files)) as progress, fabric.autocast():
+        for video in scored:
+            predictions.append(as_prediction(video, classifier.labels))
+            progress.advance(progress.task_ids[0])
+            if config.timeline is not None and not video.error:
+                for path in write_timeline(config.timeline, video, classifier.labels, top=config.top):
+                    say(f"wrote {path}")
+    return predictions
+
+
+def show(predictions: list[Prediction], config: PredictConfig) -> int:
+    """Print the predictions; exit code 1 where a video could not be decoded."""
+    if config.json:
+        print(json.dumps([_as_json(prediction, config.top) for prediction in predictions], indent=2))
+    elif config.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["video", "rank", "label", "score"])
+        for prediction in predictions:
+            writer.writerows([prediction.video, rank, *pair] for rank, pair in enumerate(prediction.top(config.top), 1))
+    else:
+        _print_table(predictions, config.top)
+    failures = [prediction for prediction in predictions if prediction.error]
+    for failure in failures:
+        print(f"t3d: error: {failure.error}", file=sys.stderr)
+    return int(bool(failures))
+
+
+def _expand(paths: tuple[Path, ...]) -> list[Path]:
+    if not paths:
+        raise ConfigError("give videos or folders of videos to predict, such as: t3d predict RUN clip.mp4")
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+            if not inside:
+                raise DataError(
+                    f"{path}: no videos in this folder; known suffixes are {', '.join(sorted(VIDEO_SUFFIXES))}"
+                )
+            files.extend(inside)
+        else:
+            files.append(path)
+    return files
+
+
+def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:
+    classes = [{"label": label, "score": score} for label, score in prediction.top(top)]
+    return {"video": prediction.video, "clips": prediction.num_clips, "predictions": classes, "error": prediction.error}
+
+
+def _print_table(predictions: list[Prediction], top: int) -> None:
+    table = Table("video", "clips", *(f"top {rank}" for rank in range(1, top + 1)))
+    for prediction in predictions:
+        cells = [f"{label} {score:.1%}" for label, score in prediction.top(top)]
+        table.add_row(prediction.video, str(prediction.num_clips), *cells)
+    Console().print(table)

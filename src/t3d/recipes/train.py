@@ -1,0 +1,129 @@
+"""Train a network on labelled videos into a run folder."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict, dataclass
+
+from t3d.config import TrainConfig
+from t3d.data.samples import VideoList
+from t3d.engine.checkpoints import ModelCard, file_hash, read_state, weights_file, write_text
+from t3d.engine.hooks import STATE_NAME, RunHooks
+from t3d.engine.loop import Learner, fit
+from t3d.engine.plots import save_figure, training_figure
+from t3d.engine.runs import SUMMARY_NAME, check_same_training, prepare_folder, write_config
+from t3d.engine.tensorboard import tensorboard_reporters
+from t3d.engine.validation import Validator
+from t3d.recipes import plan
+from t3d.recipes.console import TrainingReporter, bar, say, warn
+from t3d.recipes.device import close_fabric, open_fabric
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a training reached; also written as `training.json`."""
+
+    output: str
+    steps: int
+    epochs: int
+    seconds: float
+    train_top1: float
+    validation_top1: float | None
+    checkpoint_sha256: str
+    skipped_videos: int
+
+
+def run(config: TrainConfig, *, command: str) -> TrainResult:
+    """Train; the run folder then holds the weights and how they were made."""
+    train, validation, caveats = plan.find_lists(config)
+    fabric = open_fabric(config.run)
+    flags = json.loads(json.dumps(asdict(config), default=str))
+    if fabric.is_global_zero:
+        prepare_folder(config.output, resume=config.resume, overwrite=config.overwrite)
+        if config.resume:
+            check_same_training(config.output, flags)
+    fabric.barrier()
+    model, lineage = plan.build_model(config, train.labels)
+    card = plan.describe(config, train, command=command, lineage=lineage, caveats=caveats)
+    epoch_steps, num_steps = plan.count_steps(config, len(train.samples), fabric.world_size)
+    learner = plan.build_learner(config, fabric, model, epoch_steps=epoch_steps, num_steps=num_steps)
+    if config.resume:
+        learner.load_state_dict(read_state(config.output / STATE_NAME))
+    if fabric.is_global_zero:
+        write_config(config.output, card, flags)
+        for line in caveats:
+            warn(line)
+        say(f"training {config.model.arch} on {len(train.samples)} videos of {train.split}: {num_steps} updates")
+    _fit(config, learner, card, train, validation, num_steps=num_steps, epoch_steps=epoch_steps)
+    result = _finish(config, learner)
+    close_fabric(fabric)
+    return result
+
+
+def _fit(
+    config: TrainConfig,
+    learner: Learner,
+    card: ModelCard,
+    train: VideoList,
+    validation: VideoList | None,
+    *,
+    num_steps: int,
+    epoch_steps: int,
+) -> None:
+    loader, sampler = plan.build_loader(config, train, learner.fabric)
+    schedule = config.schedule
+    with bar("training", total=num_steps) as progress:
+        console = TrainingReporter(
+            progress,
+            num_steps=num_steps,
+            num_epochs=math.ceil(num_steps / epoch_steps),
+            first_step=learner.progress.step,
+        )
+        hooks = RunHooks(
+            config.output,
+            card,
+            validate=None if validation is None else Validator(validation, card, num_workers=config.run.workers),
+            checkpoint_steps=config.run.checkpoint_steps,
+            early_stop_epochs=schedule.early_stop_epochs,
+            plateau=(schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None,
+            reporters=[console, *tensorboard_reporters(config.output, first_step=learner.progress.step)],
+        )
+        objective = plan.build_objective(config, train)
+        with hooks.catch_signals():
+            fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=config.run.seed, hooks=hooks)
+
+
+def _finish(config: TrainConfig, learner: Learner) -> TrainResult:
+    folder, progress = config.output, learner.progress
+    learner.fabric.barrier()
+    result = TrainResult(
+        output=str(folder),
+        steps=progress.step,
+        epochs=len(progress.rows),
+        seconds=round(progress.seconds, 1),
+        train_top1=progress.rows[-1]["train_top1"],
+        validation_top1=progress.best[0] if "validation_top1" in progress.rows[-1] else None,
+        checkpoint_sha256=file_hash(weights_file(folder)),
+        skipped_videos=len(progress.skipped),
+    )
+    if learner.fabric.is_global_zero:
+        save_figure(training_figure(progress.rows), folder / "training.png")
+        if progress.skipped:
+            warn(f"{len(progress.skipped)} training videos could not be decoded: see {folder / 'skipped.csv'}")
+            write_text(folder / "skipped.csv", _as_csv(progress.skipped))
+        write_text(folder / SUMMARY_NAME, json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def show(result: TrainResult, config: TrainConfig) -> int:
+    """Print where the weights are and what to do with them."""
+    print(f"{result.output}: {result.steps} updates, {result.epochs} epochs, {result.seconds:.0f} s")
+    print(f"next: t3d evaluate {result.output}")
+    return 0
+
+
+def _as_csv(lines: list[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([["error"], *([line] for line in lines)])
+    return buffer.getvalue()

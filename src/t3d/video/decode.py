@@ -1,0 +1,49 @@
+"""Open a video file: the table of decoding libraries behind one protocol.
+
+Decoding itself is in `pyav_reader` and `torchcodec_reader`; which frames to take is `sampling`'s business.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from t3d.errors import ConfigError
+from t3d.video.arrays import ArrayVideo
+from t3d.video.pyav_reader import PyAVVideo
+from t3d.video.reader import VideoReader
+
+__all__ = ["BACKENDS", "ArrayVideo", "VideoReader", "open_video"]
+
+
+def open_video(path: Path, *, backend: str = "pyav", num_threads: int = 1) -> VideoReader:
+    """Open a video for exact random access; close it, or use it as a context manager.
+
+    Args:
+        path: The file.
+        backend: A key of `BACKENDS`.
+        num_threads: Most threads the decoder may use.
+
+    Raises:
+        ConfigError: There is no such backend, or its library is not installed.
+        DecodeError: There is no such file, or no video in it.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
+    return BACKENDS[backend](path, num_threads)
+
+
+def _open_pyav(path: Path, num_threads: int) -> VideoReader:
+    return PyAVVideo(path, num_threads=num_threads)
+
+
+def _open_torchcodec(path: Path, num_threads: int) -> VideoReader:
+    try:
+        from t3d.video.torchcodec_reader import TorchCodecVideo
+    except (ImportError, RuntimeError, OSError) as error:  # also raised where FFmpeg's own libraries are missing
+        raise ConfigError(
+            "backend 'torchcodec' cannot be loaded; install 't3d[torchcodec]' and the system's FFmpeg, or use 'pyav'"
+        ) from error
+    return TorchCodecVideo(path, num_threads=num_threads)
+
+
+BACKENDS: dict[str, Callable[[Path, int], VideoReader]] = {"pyav": _open_pyav, "torchcodec": _open_torchcodec}
+"""Names of decoding libraries, and how each opens a file."""

@@ -1,0 +1,97 @@
+"""What a file's packets promise: when each frame is shown, and from which packets decoding can start.
+
+Reading packets is far cheaper than decoding them. Where they cannot be trusted there is no index, and the reader
+counts decoded frames instead. Nothing is decoded here.
+"""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from t3d.errors import DecodeError
+
+# Containers that store presentation times, and codecs whose every packet holds exactly one picture to show. AVI has no
+# such times; MPEG-4 part 2, VP8 and others have packets that show nothing.
+_TRUSTED_CONTAINERS = frozenset({"mov", "matroska"})
+_TRUSTED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1", "prores"})
+
+
+class _Packet(NamedTuple):
+    """What is kept of a packet: not its data, for all packets together are the whole file."""
+
+    pts: int | None
+    dts: int | None
+    is_keyframe: bool
+    is_shown: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A packet that decoding can start from."""
+
+    first_frame: int
+    """Number of the first frame that can be had from here."""
+    pts: int
+    dts: int | None
+
+
+@dataclass(frozen=True)
+class PacketIndex:
+    """When every frame is shown, and where decoding can start; times in units of the stream's time base."""
+
+    timestamps: tuple[int, ...]
+    """Strictly ascending, one for each frame."""
+    entries: tuple[Entry, ...]
+    """Ascending; the first reaches frame 0."""
+
+    def entry_before(self, index: int) -> Entry:
+        """Nearest place from which decoding reaches this frame."""
+        return self.entries[bisect_right(self.entries, index, key=lambda entry: entry.first_frame) - 1]
+
+
+def read_packet_index(container: InputContainer, stream: VideoStream, name: str) -> PacketIndex | None:
+    """Read all packets of a freshly opened file; None if they do not tell which frames there are.
+
+    Raises:
+        DecodeError: A packet is cut short: the file is truncated or damaged.
+    """
+    packets: list[_Packet] = []
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise damaged(name, len(packets), max(stream.frames, len(packets) + 1))
+            if packet.size:
+                packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe, not packet.is_discard))
+    except av.error.FFmpegError as error:
+        raise damaged(name, len(packets), max(stream.frames, len(packets) + 1)) from error
+    return _index(packets) if _is_trusted(container, stream) else None
+
+
+def damaged(name: str, index: int, total: int | None) -> DecodeError:
+    """Say which frame cannot be had; the caller raises."""
+    of_all = "" if total is None else f" of {total}"
+    return DecodeError(
+        f"{name}: frame {index}{of_all} cannot be decoded (truncated or damaged file); re-encode or remove it"
+    )
+
+
+def _is_trusted(container: InputContainer, stream: VideoStream) -> bool:
+    kind = container.format.name.split(",")[0]
+    return kind in _TRUSTED_CONTAINERS and stream.codec.canonical_name in _TRUSTED_CODECS
+
+
+def _index(packets: list[_Packet]) -> PacketIndex | None:
+    keys = [(packet.pts, packet.dts) for packet in packets if packet.is_keyframe and packet.pts is not None]
+    shown = [packet.pts for packet in packets if packet.is_shown and packet.pts is not None]
+    complete = len(shown) == sum(packet.is_shown for packet in packets) == len(set(shown)) > 0
+    if not complete or not packets[0].is_keyframe or packets[0].pts is None:
+        return None
+    # Pictures shown before the first keyframe lean on some that are not in the file: no decoder gives them.
+    timestamps = tuple(sorted(pts for pts in shown if pts >= packets[0].pts))
+    if not timestamps:
+        return None
+    return PacketIndex(timestamps, tuple(Entry(bisect_left(timestamps, pts), pts, dts) for pts, dts in sorted(keys)))

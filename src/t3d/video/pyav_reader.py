@@ -1,0 +1,216 @@
+"""Exact frames of a video file through PyAV: seek where that is safe, count from the start where it is not.
+
+A file is indexed by its packets alone. Every picture decoded is held against that index; the moment the two disagree
+the index is dropped and pictures are counted from the start, which is exact by definition. Choosing frames, resizing
+and normalising are done elsewhere.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.packet import Packet
+from av.video.reformatter import VideoReformatter
+from torch import Tensor
+
+from t3d.errors import DecodeError
+from t3d.tensors import Frames
+from t3d.video.container import average_fps, open_container
+from t3d.video.packets import Entry, PacketIndex, damaged, read_packet_index
+from t3d.video.reader import VideoReader, frames_between
+from t3d.video.upright import upright
+
+
+class _IndexMismatchError(Exception):
+    """Decoding gave other pictures than the packets promised."""
+
+
+class PyAVVideo(VideoReader):
+    """A video file, decoded by FFmpeg inside PyAV; opening it reads all its packets.
+
+    Args:
+        path: The file.
+        num_threads: Most threads that decoding and the conversion to RGB may use.
+
+    Raises:
+        DecodeError: There is no such file, no video in it, or its end is missing.
+    """
+
+    def __init__(self, path: Path, *, num_threads: int = 1) -> None:
+        self.name = str(path)
+        self._path = path
+        self._num_threads = num_threads
+        self._container, self._stream = open_container(path, num_threads=num_threads)
+        self.fps = average_fps(self._stream)
+        self._seconds_per_tick = float(self._stream.time_base or 0)
+        self._reformatter = VideoReformatter()
+        self._times_seconds: list[float] | None = None
+        self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
+        self._next = 0
+        try:
+            self._index = read_packet_index(self._container, self._stream, self.name)
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self._times())
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether the packets alone tell which frames there are, so that any of them can be sought."""
+        return self._index is not None
+
+    def frames(self, indices: Sequence[int] | Tensor) -> Frames:
+        """Decode these frames; going on ascending from where the last call ended costs no seek."""
+        wanted = [int(index) for index in indices]
+        if not wanted or min(wanted) < 0:
+            raise DecodeError(f"{self.name}: frames {wanted} were asked for; count from 0 and ask for at least one")
+        pictures = {index: self._picture(index) for index in sorted(set(wanted))}
+        if len({picture.shape for picture in pictures.values()}) > 1:
+            raise DecodeError(f"{self.name}: the size of the picture changes in mid-video; re-encode it")
+        return torch.stack([pictures[index] for index in wanted])
+
+    def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
+        """Turn seconds into frames by the time each is shown."""
+        return frames_between(self._times(), start_seconds, end_seconds)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._decoded = iter(())
+        self._container.close()
+
+    def _times(self) -> list[float]:
+        """When each frame is shown, in seconds after the first."""
+        if self._times_seconds is None:
+            self._times_seconds = self._count_frames() if self._index is None else self._seconds(self._index.timestamps)
+        return self._times_seconds
+
+    def _seconds(self, timestamps: Sequence[int]) -> list[float]:
+        return [(timestamp - timestamps[0]) * self._seconds_per_tick for timestamp in timestamps]
+
+    def _count_frames(self) -> list[float]:
+        """Decode everything once; where the file's times do not ascend, the rate is taken as constant."""
+        container, stream = open_container(self._path, num_threads=self._num_threads)
+        timestamps: list[int | None] = []
+        try:
+            timestamps.extend(frame.pts for frame in _decode(container.demux(stream)))
+        except av.error.FFmpegError as error:
+            raise damaged(self.name, len(timestamps), None) from error
+        finally:
+            container.close()
+        if not timestamps:
+            raise self._missing(0, 0)
+        known = [timestamp for timestamp in timestamps if timestamp is not None]
+        if len(known) == len(timestamps) and known == sorted(set(known)):
+            return self._seconds(known)
+        return [index / self.fps for index in range(len(timestamps))]
+
+    def _start(self) -> None:
+        """Decode the first picture and hold it against the index."""
+        self._restart(0)
+        if self._index is not None:
+            try:
+                self._decoded = chain([next(self._decoded)], self._decoded)
+            except (_IndexMismatchError, av.error.FFmpegError):
+                self._index = None
+                self._restart(0)
+
+    def _picture(self, index: int) -> Tensor:
+        frame = self._frame(index)
+        converted = self._reformatter.reformat(frame, format="rgb24", threads=self._num_threads)
+        picture = np.asarray(converted.to_ndarray(), dtype=np.uint8)
+        return torch.from_numpy(np.ascontiguousarray(upright(picture, frame)))
+
+    def _frame(self, index: int) -> av.VideoFrame:
+        try:
+            return self._decode_up_to(index)
+        except _IndexMismatchError:
+            self._drop_index()
+            return self._decode_up_to(index)
+
+    def _decode_up_to(self, index: int) -> av.VideoFrame:
+        entry = 0 if self._index is None else self._index.entry_before(index).first_frame
+        if index < self._next or entry > self._next:
+            self._restart(index)
+        try:
+            for number, frame in self._decoded:
+                self._next = number + 1
+                if number == index:
+                    return frame
+        except av.error.FFmpegError as error:
+            reached, promised = self._next, None if self._index is None else len(self._index.timestamps)
+            self._restart(0)  # an iterator that raised is spent
+            raise damaged(self.name, reached, promised) from error
+        raise self._missing(index, self._next)
+
+    def _restart(self, index: int) -> None:
+        """Make the next pictures those from the nearest entry before this frame, or from the start of the file."""
+        if self._index is not None:
+            entry = self._index.entry_before(index)
+            self._next, self._decoded = entry.first_frame, self._from_entry(entry, self._index.timestamps)
+            return
+        self.close()
+        self._container, self._stream = open_container(self._path, num_threads=self._num_threads)
+        self._next, self._decoded = 0, enumerate(_decode(self._container.demux(self._stream)))
+
+    def _from_entry(self, entry: Entry, timestamps: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        expected = entry.first_frame
+        for frame in _decode(self._seek(entry)):
+            if expected == entry.first_frame and frame.pts is not None and frame.pts < timestamps[expected]:
+                continue  # shown before the entry, and not decodable from here
+            if expected >= len(timestamps) or frame.pts != timestamps[expected]:
+                raise _IndexMismatchError
+            yield expected, frame
+            expected += 1
+        if expected < len(timestamps):
+            raise _IndexMismatchError
+
+    def _seek(self, entry: Entry) -> Iterator[Packet]:
+        """Packets from the entry on, or from a keyframe before it. Containers differ in which clock they seek by."""
+        for target in (entry.pts, entry.dts):
+            if target is None:
+                continue
+            try:
+                self._container.seek(target, stream=self._stream)
+                packets = self._container.demux(self._stream)
+                first = next(packets)
+            except av.error.FFmpegError:
+                continue
+            if first.is_keyframe and first.pts is not None and first.pts <= entry.pts:
+                return chain([first], packets)
+        raise _IndexMismatchError
+
+    def _drop_index(self) -> None:
+        """Count pictures from now on; a length already told must still hold."""
+        assert self._index is not None
+        promised, self._index, self._times_seconds = len(self._index.timestamps), None, None
+        counted = len(self._times())
+        if counted != promised:
+            raise damaged(self.name, min(counted, promised), promised)
+        self._restart(0)
+
+    def _missing(self, index: int, length: int) -> DecodeError:
+        if length == 0:
+            return DecodeError(f"{self.name}: not a single frame can be decoded; re-encode or remove it")
+        return DecodeError(f"{self.name}: frame {index} does not exist, it has {length} frames; ask for fewer")
+
+
+def _decode(packets: Iterator[Packet]) -> Iterator[av.VideoFrame]:
+    """Pictures in the order they are shown; what a decoder refuses before its first picture is skipped."""
+    started = False
+    for packet in packets:
+        if packet.size == 0 and packet.dts is not None:
+            continue  # an empty packet would tell the decoder that the stream has ended
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            if started:
+                raise
+            continue
+        started = started or bool(frames)
+        yield from frames

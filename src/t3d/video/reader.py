@@ -1,0 +1,80 @@
+"""The seam between videos and everything above: exact random access to frames, whatever stores them.
+
+Nothing here opens a file; see `t3d.video.decode.open_video`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from torch import Tensor
+
+from t3d.errors import DecodeError
+from t3d.tensors import Frames
+
+_CLOCK_ERROR_SECONDS = 0.001  # several containers round times to the millisecond
+
+
+@runtime_checkable
+class VideoReader(Protocol):
+    """The frames of one video; frame i is the i-th picture that decoding everything would give."""
+
+    name: str
+    """What messages call the video: its path."""
+    fps: float
+    """Average rate, in frames a second."""
+
+    def __len__(self) -> int:
+        """Exact number of frames."""
+        ...
+
+    def frames(self, indices: Sequence[int] | Tensor) -> Frames:
+        """Decode these frames, in any order; an index may repeat and is decoded once.
+
+        Raises:
+            DecodeError: A frame does not exist or cannot be decoded.
+        """
+        ...
+
+    def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
+        """First frame shown at or after the start, and first at or after the end, counted from the first frame.
+
+        A frame up to a millisecond early counts as on time. A bound left out is the video's own.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; the reader is of no use afterwards."""
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def frames_between(
+    times_seconds: Sequence[float], start_seconds: float | None, end_seconds: float | None
+) -> tuple[int, int]:
+    """Answer `VideoReader.frame_range` from the ascending times of all frames."""
+    first = 0 if start_seconds is None else bisect_left(times_seconds, start_seconds - _CLOCK_ERROR_SECONDS)
+    if end_seconds is None:
+        return first, len(times_seconds)
+    return first, max(bisect_left(times_seconds, end_seconds - _CLOCK_ERROR_SECONDS), first)
+
+
+def checked_indices(indices: Sequence[int] | Tensor, video_length: int, name: str) -> list[int]:
+    """Plain integers, each the number of a frame.
+
+    Raises:
+        DecodeError: An index is negative or past the last frame.
+    """
+    plain = [int(index) for index in indices]
+    for index in plain:
+        if not 0 <= index < video_length:
+            raise DecodeError(f"{name}: frame {index} does not exist, it has {video_length} frames; ask for fewer")
+    return plain

@@ -1,0 +1,91 @@
+"""What a clip is (how many frames, how far apart) and how its pictures become input; values only, no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from t3d.errors import ConfigError
+
+ShortPolicy = Literal["loop", "hold"]
+FrameOrder = Literal["forward", "shuffled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSpec:
+    """Frames of one clip, as integers.
+
+    Source: Diba et al. 2017, arXiv:1711.08200, section 4. The paper does not define its stride; here n frames at
+    stride s span (n - 1) s + 1 frames of the video.
+    """
+
+    num_frames: int = 32
+    """Frames the network sees in one clip."""
+    frame_stride: int = 1
+    """Distance between two of them, in frames of the video."""
+    short: ShortPolicy = "loop"
+    """A video shorter than the span starts again (loop) or repeats its last frame (hold)."""
+    order: FrameOrder = "forward"
+    """`shuffled` permutes the frames of every clip: a control that destroys all motion."""
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or self.frame_stride < 1:
+            raise ConfigError(
+                f"num_frames {self.num_frames} and frame_stride {self.frame_stride} must both be at least 1"
+            )
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first to the last frame of the clip, both included."""
+        return (self.num_frames - 1) * self.frame_stride + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelSpec:
+    """How pictures become network input: resized, cropped, normalised."""
+
+    resize: int = 256
+    """Short side in pixels (`short`), or both sides (`exact`), before cropping."""
+    resize_mode: Literal["short", "exact"] = "short"
+    """Keep the aspect ratio, or squash to a square."""
+    crop_size: int = 224
+    """Edge of the square the network sees, in pixels."""
+    mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
+    """Subtracted from red, green and blue, as fractions of 255."""
+    std: tuple[float, float, float] = (0.225, 0.225, 0.225)
+    """What the differences are divided by, as fractions of 255."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop_size <= self.resize:
+            raise ConfigError(f"crop_size {self.crop_size} must lie between 1 and resize {self.resize}")
+        if min(self.std) <= 0:
+            raise ConfigError(f"std {self.std} must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSpec:
+    """How a training view may differ from the plain one; drawn once for all frames of a clip.
+
+    Source: Diba et al. 2017, arXiv:1711.08200, section 4: crops at the four corners or the centre, flips with p 0.5.
+    """
+
+    crop: Literal["five", "random", "centre"] = "five"
+    """Where crops are taken: the corners and the centre, anywhere, or the centre only."""
+    scales: tuple[float, ...] = (1.0,)
+    """Crop edges to choose from, as fractions of the crop size; the crop is then resized."""
+    flip_probability: float = 0.5
+    """Probability of a left-right flip; 0 where the direction of motion is the label."""
+    brightness: float = 0.0
+    """Brightness is multiplied by a factor drawn from 1 - x to 1 + x."""
+    contrast: float = 0.0
+    """Contrast, likewise."""
+    saturation: float = 0.0
+    """Saturation, likewise."""
+    hue: float = 0.0
+    """Hue is turned by up to this share of the circle, either way."""
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
+            raise ConfigError(f"scales {self.scales} must be fractions above 0 and at most 1")
+        if not 0 <= self.flip_probability <= 1:
+            raise ConfigError(f"flip_probability {self.flip_probability} must lie between 0 and 1")
+        if min(self.brightness, self.contrast, self.saturation, self.hue) < 0 or self.hue > 0.5:
+            raise ConfigError("brightness, contrast and saturation must be at least 0, hue between 0 and 0.5")

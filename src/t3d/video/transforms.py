@@ -1,0 +1,117 @@
+"""From decoded frames to what a network eats: resize, crop, flip, colour, all on uint8; floats only at the very end.
+
+Every choice is drawn once for a clip, never for a single frame. Which frames, and from which file, is not known here.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from t3d.tensors import Clip, Clips, Frames, Views
+from t3d.video.spec import AugmentSpec, PixelSpec
+
+
+def train_view(frames: Frames, pixels: PixelSpec, augment: AugmentSpec, generator: torch.Generator) -> Clip:
+    """Resize, crop somewhere, perhaps flip, perhaps change colours: one random look at a clip.
+
+    Source: Diba et al. 2017, arXiv:1711.08200, section 4, for the five crops and the flip; the rest is common practice.
+    """
+    pictures = _resize(frames, pixels)  # (T, C, H, W)
+    scale = augment.scales[int(torch.randint(len(augment.scales), (1,), generator=generator))]
+    edge = max(round(pixels.crop_size * scale), 1)
+    top, left = _crop_corner(pictures, edge, augment, generator)
+    pictures = _scale_to(pictures[..., top : top + edge, left : left + edge], pixels.crop_size, pixels.crop_size)
+    if torch.rand((), generator=generator) < augment.flip_probability:
+        pictures = pictures.flip(-1)
+    return _jitter(pictures.transpose(0, 1), augment, generator).contiguous()
+
+
+def centre_view(frames: Frames, pixels: PixelSpec) -> Clip:
+    """Resize and take the centre crop: the plain test view."""
+    pictures = _resize(frames, pixels)
+    height, width = pictures.shape[-2:]
+    return _crop(pictures, (height - pixels.crop_size) // 2, (width - pixels.crop_size) // 2, pixels.crop_size)
+
+
+def three_views(frames: Frames, pixels: PixelSpec) -> Views:
+    """Resize and take three crops along the longer side: its start, its centre, its end."""
+    pictures = _resize(frames, pixels)
+    down, right = (length - pixels.crop_size for length in pictures.shape[-2:])
+    if right >= down:
+        corners = [(down // 2, left) for left in (0, right // 2, right)]
+    else:
+        corners = [(top, right // 2) for top in (0, down // 2, down)]
+    return torch.stack([_crop(pictures, top, left, pixels.crop_size) for top, left in corners])
+
+
+def normalise(clips: Views, pixels: PixelSpec) -> Clips:
+    """Subtract the mean and divide by the deviation of each channel, on the device the clips are on.
+
+    Args:
+        clips: Bytes 0..255, (B, C, T, H, W).
+        pixels: Mean and deviation, as fractions of 255.
+    """
+    mean, std = (
+        torch.tensor(values, device=clips.device).mul(255).view(1, -1, 1, 1, 1) for values in (pixels.mean, pixels.std)
+    )
+    return (clips.float() - mean) / std
+
+
+def _resize(frames: Frames, pixels: PixelSpec) -> Tensor:
+    pictures = frames.permute(0, 3, 1, 2)  # (T, C, H, W)
+    height, width = pictures.shape[-2:]
+    if pixels.resize_mode == "exact":
+        return _scale_to(pictures, pixels.resize, pixels.resize)
+    short = min(height, width)
+    return _scale_to(pictures, round(height * pixels.resize / short), round(width * pixels.resize / short))
+
+
+def _scale_to(pictures: Tensor, height: int, width: int) -> Tensor:
+    if pictures.shape[-2:] == (height, width):
+        return pictures
+    return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True)
+
+
+def _crop(pictures: Tensor, top: int, left: int, edge: int) -> Clip:
+    return pictures[..., top : top + edge, left : left + edge].transpose(0, 1).contiguous()
+
+
+def _crop_corner(pictures: Tensor, edge: int, augment: AugmentSpec, generator: torch.Generator) -> tuple[int, int]:
+    """Top and left of the crop."""
+    down, right = (length - edge for length in pictures.shape[-2:])
+    centre = (down // 2, right // 2)
+    if augment.crop == "centre":
+        return centre
+    if augment.crop == "random":
+        top, left = (int(torch.randint(slack + 1, (1,), generator=generator)) for slack in (down, right))
+        return top, left
+    places = [(0, 0), (0, right), (down, 0), (down, right), centre]
+    return places[int(torch.randint(len(places), (1,), generator=generator))]
+
+
+# Luma and two chroma axes (NTSC's YIQ); its inverse leads back.
+_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
+
+
+def _jitter(clip: Clip, augment: AugmentSpec, generator: torch.Generator) -> Clip:
+    """Change brightness, contrast, saturation and hue by one linear map of colours for the whole clip.
+
+    Contrast stretches around the clip's mean luma, saturation and hue scale and turn the chroma plane of YIQ.
+    """
+    ranges = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
+    if not any(ranges):
+        return clip
+    draws = 2 * torch.rand(4, generator=generator, dtype=torch.float64) - 1
+    brightness, contrast, saturation = (
+        max(1 + amount * draw, 0.0) for amount, draw in zip(ranges[:3], draws.tolist()[:3], strict=True)
+    )
+    angle = 2 * math.pi * augment.hue * float(draws[3])
+    turn = torch.zeros(3, 3, dtype=torch.float64)
+    turn[0, 0] = 1
+    turn[1:, 1:] = saturation * torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    colours = (brightness * contrast * torch.linalg.inv(_TO_YIQ) @ turn @ _TO_YIQ).float()
+    values = torch.einsum("ij,jthw->ithw", colours, clip.float())
+    mean_luma = brightness * float(torch.einsum("j,jthw->thw", _TO_YIQ[0].float(), clip.float()).mean())
+    return values.add_((1 - contrast) * mean_luma).round_().clamp_(0, 255).to(torch.uint8)

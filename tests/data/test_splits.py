@@ -1,0 +1,96 @@
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from t3d.data.formats import load_videos
+from t3d.data.samples import VideoList
+from t3d.data.splits import carve_validation, check_disjoint
+from t3d.data.ucf101 import read_ucf101_list
+from t3d.errors import DataError
+
+MakeList = Callable[..., VideoList]
+
+
+def carve(videos: VideoList, *, fraction: float = 0.2, seed: int = 0) -> tuple[VideoList, VideoList]:
+    return carve_validation(videos, fraction=fraction, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("group_size", [1, 3, 7])
+def test_whole_groups_go_and_every_class_keeps_its_share(video_list: MakeList, seed: int, group_size: int) -> None:
+    videos = video_list([(f"g{index // group_size}-{index % 2}", index % 2) for index in range(140)])
+    train, validation = carve(videos, seed=seed)
+    assert sorted((*train.samples, *validation.samples), key=lambda sample: int(sample.name[:-4])) == list(
+        videos.samples
+    )
+    assert not {sample.group for sample in train.samples} & {sample.group for sample in validation.samples}
+    for label in (0, 1):  # 70 videos each, of which a fifth is 14; a group can be half its size too much or too little
+        assert abs(sum(sample.label == label for sample in validation.samples) - 14) <= group_size / 2
+    assert train.labels == validation.labels == videos.labels
+
+
+def test_groups_that_show_every_class_go_as_a_whole(video_list: MakeList) -> None:
+    videos = video_list([(f"p{index % 6}", index // 12) for index in range(48)], num_labels=4)
+    train, validation = carve(videos, fraction=0.17)
+    assert len({sample.group for sample in validation.samples}) == 1
+    assert Counter(sample.label for sample in train.samples) == dict.fromkeys(range(4), 10)
+
+
+def test_the_generator_decides(video_list: MakeList) -> None:
+    videos = video_list([(f"g{index}", index % 2) for index in range(40)])
+    assert carve(videos, seed=1) == carve(videos, seed=1)
+    assert carve(videos, seed=1)[1].samples != carve(videos, seed=2)[1].samples
+
+
+def test_a_class_of_one_group_stays_in_training_and_is_counted(video_list: MakeList) -> None:
+    videos = video_list([("a", 0), ("a", 0), ("b", 1), ("c", 1), ("d", 1)])
+    train, validation = carve(videos)
+    assert [sample.label for sample in validation.samples] == [1]
+    assert [sample.label for sample in train.samples].count(0) == 2
+    assert validation.warnings == ("1 of 2 classes have no validation video: too few groups to spare one",)
+    assert "1 of 4 groups" in validation.split
+
+
+def test_the_least_bad_group_goes_where_all_are_too_large(video_list: MakeList) -> None:
+    videos = video_list([("small", 0)] * 30 + [("large", 0)] * 70, num_labels=1)
+    train, validation = carve(videos, fraction=0.1)
+    assert (len(train.samples), len(validation.samples)) == (70, 30)
+
+
+def test_one_group_cannot_be_carved(video_list: MakeList) -> None:
+    for pairs in ([("me", 0), ("me", 1)], [("a", 0), ("b", 1)]):
+        with pytest.raises(DataError, match="no validation videos can be carved from split 1 train"):
+            carve(video_list(pairs))
+
+
+def test_a_tenth_of_official_ucf101_is_a_tenth_of_every_class(shared_data: Path) -> None:
+    from t3d.data.groups import with_groups
+
+    labels, listed = read_ucf101_list(shared_data / "splits" / "ucfTrainTestlist", "train", split=1)
+    samples, _ = with_groups(listed)
+    videos = VideoList(samples=samples, labels=labels, root=Path("/r"), format="ucf101", split="split 1 train")
+    _, validation = carve(videos, fraction=0.1)
+    totals = Counter(sample.label for sample in samples)
+    held = Counter(sample.label for sample in validation.samples)
+    assert len(held) == 101
+    assert all(abs(held[label] - 0.1 * totals[label]) <= 4 for label in totals)
+
+
+def test_a_shared_group_is_refused_unless_told(video_list: MakeList) -> None:
+    train = video_list([("a", 0), ("b", 1)])
+    test = video_list([("c", 0), ("b", 1), ("b", 0)])
+    with pytest.raises(DataError, match=r"/r: 1 groups .* \(2 of 3 test videos\), for example 'b'; .*--allow-shared"):
+        check_disjoint(train, test)
+    check_disjoint(train, test, allow_shared_groups=True)
+    check_disjoint(train, replace(test, samples=test.samples[:1]))
+
+
+def test_random_division_of_clips_by_one_actor_is_caught(shared_data: Path) -> None:
+    videos = load_videos(shared_data / "weizmann4", subset="train")
+    even, odd = (replace(videos, samples=videos.samples[start::2]) for start in (0, 1))
+    with pytest.raises(DataError, match="24 groups are in training and in test"):
+        check_disjoint(even, odd)

@@ -1,0 +1,184 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from t3d.errors import ConfigError
+from t3d.models import ARCHITECTURES, LAYOUTS, DenseNet3D, create_model
+
+TINY = ("densenet3d_tiny", "t3d_tiny")
+TWIN: dict[str, object] = {**LAYOUTS["torchvision_densenet"], "ttl_depths": ((1, 1, 1), (1, 1), None)}
+
+
+def _clips(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _meta(name: str, **overrides: object) -> DenseNet3D:
+    with torch.device("meta"):
+        return create_model(name, **overrides).eval()
+
+
+def _randomised(model: DenseNet3D) -> DenseNet3D:
+    """Statistics of their own for every norm, so that eval mode tests them."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_shapes_of_all_three_outputs_at_the_smallest_size(name: str) -> None:
+    model, clips = _meta(name, num_classes=7), torch.empty(2, 3, 15, 29, 29, device="meta")
+    assert model.forward_features(clips).shape == (2, model.num_features, 1, 1, 1)
+    assert model.embed(clips).shape == (2, model.num_features)
+    assert model(clips).shape == (2, 7)
+    assert model.classifier.in_features == model.num_features
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in TINY])
+def test_one_set_of_weights_serves_both_sizes_of_the_paper(name: str) -> None:
+    model = _meta(name)
+    sizes = [(16, 112, 112), (32, 224, 224)]
+    maps = [model.forward_features(torch.empty(1, 3, *size, device="meta")).shape[2:] for size in sizes]
+    assert maps == [(1, 3, 3), (2, 7, 7)]
+    assert all(model(torch.empty(1, 3, *size, device="meta")).shape == (1, 400) for size in sizes)
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("size", [(15, 29, 29), (17, 30, 45), (32, 64, 33)])
+def test_odd_sizes_give_finite_scores(name: str, size: Sequence[int]) -> None:
+    assert create_model(name, 5).eval()(_clips(1, 3, *size)).isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(14, 29, 29), (15, 28, 29), (15, 29, 28)])
+def test_smaller_clips_are_refused_with_size_and_minimum(size: Sequence[int]) -> None:
+    given = " x ".join(map(str, size))
+    with pytest.raises(ConfigError, match=f"{given} .* at least 15 x 29 x 29"):
+        _meta("t3d_121")(torch.empty(1, 3, *size, device="meta"))
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 7, 14])
+def test_short_clips_work_on_request(num_frames: int) -> None:
+    model = create_model("t3d_tiny", 5, keep_last_plane=True).eval()
+    assert model.forward_features(_clips(1, 3, num_frames, 32, 32)).shape[2:] == (1, 1, 1)
+
+
+def test_keeping_the_last_plane_changes_nothing_for_long_clips() -> None:
+    plain, lenient = (create_model("t3d_tiny", 5, keep_last_plane=keep).eval() for keep in (False, True))
+    lenient.load_state_dict(plain.state_dict())
+    clips = _clips(1, 3, 16, 32, 32)
+    assert torch.equal(plain(clips), lenient(clips))
+
+
+def test_foreign_channels_are_refused() -> None:
+    with pytest.raises(ConfigError, match="2 channels, but the network was built with 3"):
+        _meta("t3d_tiny")(torch.empty(1, 2, 16, 32, 32, device="meta"))
+    assert _meta("t3d_tiny", in_channels=2)(torch.empty(1, 2, 16, 32, 32, device="meta")).shape == (1, 400)
+
+
+def test_head_is_the_mean_of_the_map_through_the_classifier() -> None:
+    model, clips = _randomised(create_model("t3d_tiny", 5)), _clips(2, 3, 32, 64, 64)
+    pooled = model.forward_features(clips).flatten(2).mean(dim=2)
+    torch.testing.assert_close(model.embed(clips), pooled)
+    torch.testing.assert_close(model(clips), pooled @ model.classifier.weight.T + model.classifier.bias)
+
+
+def test_a_block_keeps_what_came_before_in_front() -> None:
+    model = create_model("t3d_tiny", stem_channels=24, blocks=(2, 1, 1, 1), growth_rate=16)
+    features = _clips(2, 24, 3, 5, 5)
+    out = model.stages.block1(features)
+    assert out.shape == (2, 24 + 2 * 16, 3, 5, 5)
+    assert torch.equal(out[:, :24], features)
+
+
+def test_dropout_acts_on_new_channels_only_and_in_training_only() -> None:
+    layer = create_model("t3d_tiny", stem_channels=24, growth_rate=16, dropout=0.5).stages.block1.layer1
+    features = _clips(2, 24, 4, 8, 8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        out = layer.train()(features)
+    assert torch.equal(out[:, :24], features)
+    assert (out[:, 24:] == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)  # 8192 draws
+    assert not (layer.eval()(features)[:, 24:] == 0).any()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_gradient_reaches_every_parameter(name: str) -> None:
+    model = create_model(name, 5, generator=torch.Generator().manual_seed(0)).train()
+    (model(_clips(2, 3, 16, 64, 32)) * _clips(2, 5, seed=1)).sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.any(), parameter_name
+
+
+def test_initial_values() -> None:
+    model = create_model("densenet3d_121", 400, generator=torch.Generator().manual_seed(0))
+    grow = model.stages.block3.layer1.grow.conv.weight
+    assert grow.std().item() == pytest.approx((2 / (128 * 27)) ** 0.5, rel=0.02)  # 110 592 draws
+    assert model.stem.conv.weight.std().item() == pytest.approx((2 / (3 * 3 * 49)) ** 0.5, rel=0.03)  # 28 224 draws
+    assert model.classifier.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert not model.classifier.bias.any()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            assert (module.weight == 1).all()
+            assert not module.bias.any()
+
+
+def test_a_generator_decides_the_initial_weights() -> None:
+    first, again, other = (
+        create_model("t3d_tiny", generator=torch.Generator().manual_seed(seed)).state_dict() for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["stem.conv.weight"], other["stem.conv.weight"])
+
+
+@pytest.mark.parametrize("name", [*TINY, "t3d_121"])
+def test_weights_survive_a_file(name: str, tmp_path: Path) -> None:
+    saved, loaded = _randomised(create_model(name, 5)), create_model(name, 5).eval()
+    save_file(saved.state_dict(), tmp_path / "weights.safetensors")
+    loaded.load_state_dict(load_file(tmp_path / "weights.safetensors"), strict=True)
+    clips = _clips(2, 3, 16, 32, 32)
+    assert torch.equal(saved(clips), loaded(clips))
+
+
+@pytest.mark.parametrize("name", ["t3d_tiny", "t3d_121"])
+def test_export_with_any_batch_equals_eager(name: str) -> None:
+    model = _randomised(create_model(name, 5))
+    program = torch.export.export(
+        model, (_clips(2, 3, 16, 32, 32),), dynamic_shapes={"clips": {0: torch.export.Dim("batch", min=1, max=64)}}
+    )
+    for batch_size in (2, 3):
+        clips = _clips(batch_size, 3, 16, 32, 32, seed=batch_size)
+        torch.testing.assert_close(program.module()(clips), model(clips))
+
+
+def test_compiles_as_one_graph(pytestconfig: pytest.Config) -> None:
+    if pytestconfig.getoption("jaxtyping_packages", default=None):
+        pytest.skip("torch.compile cannot trace the run-time checks of annotations")
+    model, clips = _randomised(create_model("t3d_tiny", 5)), _clips(2, 3, 16, 32, 32)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(clips), model(clips))
+
+
+@pytest.mark.parametrize("name", ["t3d_121", "densenet3d_169", *TINY])
+def test_the_2d_twin_has_no_extent_in_time(name: str) -> None:
+    for module in _meta(name, **TWIN).modules():
+        if isinstance(module, nn.Conv3d | nn.MaxPool3d):
+            kernel, stride, padding = module.kernel_size, module.stride, module.padding
+            assert (kernel[0], stride[0], padding[0]) == (1, 1, 0)
+
+
+def test_the_2d_twin_treats_every_frame_alone() -> None:
+    model, clips = _randomised(create_model("t3d_tiny", 5, **TWIN)), _clips(2, 3, 4, 48, 40)
+    together = model.forward_features(clips)
+    alone = [model.forward_features(clips[:, :, index : index + 1]) for index in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone, dim=2))
+    torch.testing.assert_close(model.embed(clips), torch.stack([frame.mean(dim=(2, 3, 4)) for frame in alone]).mean(0))

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+import torch
+
+from t3d.errors import ConfigError
+from t3d.models import ARCHITECTURES, create_model, native_input
+
+
+def _dense_block(channels: int, num_layers: int, growth: int, squeezed: int) -> tuple[int, int]:
+    """Parameters of a block, and its channels: 1x1x1 and 3x3x3 convolutions, each behind a norm (scale, shift)."""
+    count = 0
+    for _ in range(num_layers):
+        count += 2 * channels + channels * squeezed
+        count += 2 * squeezed + squeezed * growth * 27
+        channels += growth
+    return count, channels
+
+
+def _halving_transition(channels: int) -> tuple[int, int]:
+    return 2 * channels + channels * (channels // 2), channels // 2
+
+
+def _temporal_transition(channels: int, depths: tuple[int, int, int]) -> tuple[int, int]:
+    volumes = sum(1 if depth == 1 else 9 * depth for depth in depths)
+    return 3 * 2 * channels + channels * 128 * volumes, 3 * 128
+
+
+def _closed_form(blocks: tuple[int, ...], *, temporal: bool, growth: int = 32, stem: int = 64) -> tuple[int, int]:
+    """Parameters with 400 classes, and the width of the head."""
+    count, channels = 3 * stem * 3 * 7 * 7 + 2 * stem, stem
+    table = [(1, 3, 6), (1, 3, 4), (1, 3, 4)]
+    for index, num_layers in enumerate(blocks):
+        added, channels = _dense_block(channels, num_layers, growth, 4 * growth)
+        count += added
+        if index < 3:
+            added, channels = (
+                _temporal_transition(channels, table[index]) if temporal else _halving_transition(channels)
+            )
+            count += added
+    return count + 2 * channels + 400 * channels + 400, channels
+
+
+_LAYERS = {"121": (6, 12, 24, 16), "161": (6, 12, 36, 24), "169": (6, 12, 32, 32), "201": (6, 12, 48, 32)}
+
+
+@pytest.mark.parametrize("depth", _LAYERS)
+@pytest.mark.parametrize("family", ["densenet3d", "t3d"])
+def test_parameters_match_closed_form(family: str, depth: str) -> None:
+    widths = {"growth": 48, "stem": 96} if depth == "161" else {}
+    with torch.device("meta"):
+        model = create_model(f"{family}_{depth}")
+    expected, num_features = _closed_form(_LAYERS[depth], temporal=family == "t3d", **widths)
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+    assert model.num_features == num_features
+
+
+@pytest.mark.parametrize("name", ["densenet3d_tiny", "t3d_tiny"])
+def test_tiny_networks_have_about_half_a_million_parameters(name: str) -> None:
+    num_parameters = sum(parameter.numel() for parameter in create_model(name, 12).parameters())
+    assert 0.4e6 < num_parameters < 0.6e6
+
+
+def test_native_inputs() -> None:
+    assert {name: native_input(name) for name in ARCHITECTURES if name.endswith("tiny")} == {
+        "densenet3d_tiny": (3, 16, 64, 64),
+        "t3d_tiny": (3, 16, 64, 64),
+    }
+    assert {native_input(name) for name in ARCHITECTURES if not name.endswith("tiny")} == {(3, 32, 224, 224)}
+
+
+def test_overrides_may_come_from_json() -> None:
+    overrides = json.loads('{"ttl_depths": [[1, 2], null, [3]], "ttl_width": 8, "dropout": 0.5}')
+    model = create_model("densenet3d_tiny", 3, **overrides)
+    assert model.spec.ttl_depths == ((1, 2), None, (3,))
+    assert [type(model.stages[index]).__name__ for index in (1, 3, 5)] == [
+        "TemporalTransition",
+        "DenseTransition",
+        "TemporalTransition",
+    ]
+    assert model.stages.transition1.out_channels == 2 * 8
+
+
+@pytest.mark.parametrize("build", [create_model, native_input])
+def test_unknown_names_are_answered_with_the_known_ones(build: object) -> None:
+    with pytest.raises(ConfigError, match=r"unknown arch 't3d_122'; choose from densenet3d_121, .*t3d_tiny"):
+        build("t3d_122")
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown option 'widht'"):
+        create_model("t3d_tiny", widht=3)
+
+
+def test_a_classifier_needs_a_class() -> None:
+    with pytest.raises(ConfigError, match="num_classes 0"):
+        create_model("t3d_tiny", 0)
