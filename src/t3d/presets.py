@@ -33,7 +33,7 @@ QUICK = TrainConfig(
     pixels=PixelSpec(resize=64, crop_size=64),
     augment=AugmentSpec(scales=(1.0, 0.9, 0.8)),
     optimizer=OptimizerOptions(batch_size=16, lr=0.05, weight_decay=5e-4, ema_decay=0.99),
-    schedule=ScheduleOptions(epochs=10, min_steps=600, schedule="cosine", warmup_steps=50),
+    schedule=ScheduleOptions(epochs=8, min_steps=600, schedule="cosine", warmup_steps=50),
     selection=SelectionOptions(select_on="none"),
 )
 

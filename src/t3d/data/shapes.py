@@ -48,7 +48,7 @@ def render_shapes(
     seed: int = 0,
     num_train_per_class: int = 99,
     num_test_per_class: int = 24,
-    num_frames: int = 32,
+    num_frames: int = 31,
     edge: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -62,7 +62,7 @@ def render_shapes(
         seed: Of everything that is drawn; equal arguments give equal files.
         num_train_per_class: Training videos of each of the 12 classes, a third of each event range.
         num_test_per_class: Test videos of each class.
-        num_frames: Length of every video.
+        num_frames: Length of every video; 31 is what 16 frames at stride 2 span, so a clip is the whole video.
         edge: Height and width in pixels, even.
         progress: Called with (done, total) after every video.
 

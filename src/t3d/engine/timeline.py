@@ -19,11 +19,12 @@ from t3d.video.encode import write_video
 _FRAMES_AT_ONCE = 32
 
 
-def write_timeline(folder: Path, video: VideoScores, labels: Sequence[str], *, top: int) -> list[Path]:
+def write_timeline(folder: Path, name: str, *, video: VideoScores, labels: Sequence[str], top: int) -> list[Path]:
     """Write `<name>.timeline.csv`, `.timeline.png` and `.annotated.mp4` for a scored video.
 
     Args:
         folder: Where to; created.
+        name: What the files are called.
         video: Scores of all its non-overlapping clips, in order.
         labels: Class names.
         top: Classes drawn in the picture.
@@ -31,12 +32,11 @@ def write_timeline(folder: Path, video: VideoScores, labels: Sequence[str], *, t
     folder.mkdir(parents=True, exist_ok=True)
     scores = _clip_means(video)
     seconds = [(first / video.fps, (last + 1) / video.fps) for first, last in video.frames]
-    path = video.sample.path
-    files = [folder / f"{path.name}.{kind}" for kind in ("timeline.csv", "timeline.png", "annotated.mp4")]
+    files = [folder / f"{name}.{kind}" for kind in ("timeline.csv", "timeline.png", "annotated.mp4")]
     write_text(files[0], _as_csv(scores, seconds, labels))
     save_figure(timeline_figure(scores, seconds, labels, top=top), files[1])
     captions = [f"{labels[int(row.argmax())]}  {float(row.max()):.0%}" for row in scores]
-    write_video(files[2], _annotated(path, captions, [last for _, last in video.frames]), fps=video.fps)
+    write_video(files[2], _annotated(video.sample.path, captions, [last for _, last in video.frames]), fps=video.fps)
     return files
 
 

@@ -55,7 +55,9 @@ class TrainingReporter:
         self.progress.update(self.progress.task_ids[0], completed=progress.step)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Print the epoch's figures and when the end is expected."""
+        """Print the epoch's figures and when the end is expected; of very many epochs, about twenty."""
+        if row["epoch"] % max(1, self.num_epochs // 20) and row["step"] < self.num_steps:
+            return
         text = f"epoch {row['epoch']:>3}/{self.num_epochs}  loss {row['train_loss']:.3f}  top-1 {row['train_top1']:.1%}"
         if "validation_top1" in row:
             text += f"  | validation: loss {row['validation_loss']:.3f}  top-1 {row['validation_top1']:.1%}"

@@ -10,6 +10,7 @@ from rich.table import Table
 from t3d.config import DataConfig
 from t3d.data.samples import Subset, VideoList
 from t3d.data.splits import check_disjoint
+from t3d.data.subsets import NoSuchSubsetError
 from t3d.errors import DataError, DecodeError
 from t3d.recipes.console import console, warn
 from t3d.recipes.datasets import find_videos
@@ -29,14 +30,12 @@ class DataSummary:
 def run(config: DataConfig) -> DataSummary:
     """Read the lists of a split; with `--decode`, also every video they name."""
     lists: dict[str, VideoList] = {}
-    problems: list[DataError] = []
     for subset in SUBSETS:
         try:
             lists[subset] = find_videos(config.data, subset=subset, split=config.split, format=config.format)
-        except DataError as error:
-            problems.append(error)
-    if not lists:
-        raise problems[0]
+        except NoSuchSubsetError:
+            if subset == "train":
+                raise
     failures = _decode_all(lists) if config.decode else ()
     return DataSummary(lists=lists, failures=tuple(failures))
 

@@ -17,8 +17,6 @@ def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -
     videos = load_videos(resolve(data), subset=subset, split=split, format=format)
     for line in videos.warnings:
         warn(line)
-    if videos.missing:
-        warn(f"{videos.root}: {len(videos.missing)} videos of the list are not there, first {videos.missing[0]}")
     return videos
 
 
@@ -44,6 +42,4 @@ def cache_folder() -> Path:
 def _render(folder: Path) -> Path:
     with bar("rendering temporal shapes", total=None) as progress:
         task = progress.task_ids[0]
-        return render_shapes(
-            folder, num_frames=31, progress=lambda done, total: progress.update(task, completed=done, total=total)
-        )
+        return render_shapes(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))

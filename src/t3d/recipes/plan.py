@@ -12,6 +12,7 @@ from t3d.config import TrainConfig
 from t3d.data.clips import EpochSampler, TrainClips, seeded
 from t3d.data.samples import VideoList
 from t3d.data.splits import carve_validation, check_disjoint
+from t3d.data.subsets import NoSuchSubsetError
 from t3d.engine.checkpoints import ModelCard, file_hash, initialise_from, weights_file
 from t3d.engine.loading import class_weights, drawing_weights, steps_per_epoch, train_loader
 from t3d.engine.loop import Learner, Objective
@@ -31,7 +32,7 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
     caveats: list[str] = []
     try:
         test: VideoList | None = find(subset="test")
-    except DataError:  # a dataset without test list can be trained on; evaluate will say what is missing
+    except NoSuchSubsetError:  # a dataset without test list can be trained on; evaluate will say what is missing
         test = None
     if test is not None:
         check_disjoint(train, test, allow_shared_groups=selection.allow_shared_groups)
@@ -44,9 +45,11 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
             raise DataError(f"{config.data}: has no test list to select on; use --select-on validation")
         caveats.append("weights were selected on the TEST videos (--select-on test): the accuracy is too high")
         return train, test, caveats
-    generator = seeded(config.run.seed, -1, 0)
-    train, validation = carve_validation(train, fraction=selection.validation_fraction, generator=generator)
-    return train, validation, caveats
+    try:
+        return train, find(subset="validation"), caveats
+    except NoSuchSubsetError:
+        generator = seeded(config.run.seed, -1, 0)
+        return *carve_validation(train, fraction=selection.validation_fraction, generator=generator), caveats
 
 
 def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -39,8 +40,9 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
             predictions.append(as_prediction(video, classifier.labels))
             progress.advance(progress.task_ids[0])
             if config.timeline is not None and not video.error:
-                for path in write_timeline(config.timeline, video, classifier.labels, top=config.top):
-                    say(f"wrote {path}")
+                name = _file_name(video.sample.path, files)
+                written = write_timeline(config.timeline, name, video=video, labels=classifier.labels, top=config.top)
+                say(f"wrote {', '.join(map(str, written))}")
     return predictions
 
 
@@ -76,6 +78,12 @@ def _expand(paths: tuple[Path, ...]) -> list[Path]:
         else:
             files.append(path)
     return files
+
+
+def _file_name(path: Path, files: list[Path]) -> str:
+    """The file's name, with as many of its folders as tell it from the others."""
+    shared = os.path.commonpath([file.parent.resolve() for file in files])
+    return "-".join(path.resolve().relative_to(shared).parts)
 
 
 def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from t3d.errors import DecodeError
 from t3d.tensors import Frames
 from t3d.video.container import average_fps, open_container
-from t3d.video.packets import Entry, PacketIndex, damaged, read_packet_index
+from t3d.video.packets import Entry, damaged, read_packet_index
 from t3d.video.reader import VideoReader, frames_between
 from t3d.video.upright import upright
 
