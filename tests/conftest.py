@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from program import MICRO, Call, Outcome, write_dataset
+from t3d import cli
 from t3d.video.encode import write_video
 
 
@@ -68,12 +70,12 @@ class FakeVideo:
         self.closed = True
 
 
-@pytest.fixture()
+@pytest.fixture
 def fake_video() -> Callable[..., FakeVideo]:
     return FakeVideo
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
     """Write a real H.264 file of grey frames whose brightness rises with time."""
 
@@ -86,3 +88,34 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The list of the dataset; tests must not change what it names."""
+    return write_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+@pytest.fixture(scope="session")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of three updates; tests must not change it."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", str(dataset), "--output", str(folder), *MICRO, "--max-steps", "3"])
+    assert ended.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def t3d(capfd: pytest.CaptureFixture[str]) -> Call:
+    """Run a command in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Outcome(ended.value.code, captured.out, captured.err)
+
+    return call

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from t3d import __version__
 from t3d.errors import T3DError
+from t3d.recipes.processes import is_first_process
 
 FAILED_VIDEOS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -56,15 +57,16 @@ def _guarded(given: list[str]) -> int:
         print(f"t3d: error: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("t3d: interrupted; `t3d train` goes on where it was with --resume", file=sys.stderr)
+        if is_first_process():
+            hint = "; --resume goes on from the last saved update" if given[:1] == ["train"] else ""
+            print(f"t3d: interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"t3d: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"t3d: error: {where}{error.strerror or error}", file=sys.stderr)
         return BAD_INPUT
 
 
@@ -85,7 +87,7 @@ def _run(given: list[str]) -> int:
     with_command = {} if verb in ("models", "data", "compare") else {"command": shlex.join(["t3d", *given])}
     run: Callable[..., Any] = recipe.run
     result = run(config, **with_command)
-    return int(recipe.show(result, config))
+    return int(recipe.show(result, config)) if is_first_process() else 0
 
 
 def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: ANN401  (one class a command)

@@ -14,6 +14,7 @@ from t3d.errors import ConfigError
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 
 Format = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
+Accelerator = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Backend = Literal["pyav", "torchcodec"]
 
@@ -110,7 +111,7 @@ class RunOptions:
     """Devices on this machine, one process each."""
     nodes: int = 1
     """Machines; start the same command on each with torchrun or SLURM."""
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    accelerator: Accelerator = "auto"
     """Where to compute."""
     precision: Precision = "32-true"
     """Number format of the arithmetic; bf16 wants a recent GPU."""
@@ -167,9 +168,7 @@ class ScoringOptions:
     """Clips scored at once."""
     workers: int = 2
     """Processes that decode videos."""
-    devices: int = 1
-    """Devices on this machine, one process each."""
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    accelerator: Accelerator = "auto"
     """Where to compute."""
     precision: Precision = "32-true"
     """Number format of the arithmetic."""
@@ -177,7 +176,7 @@ class ScoringOptions:
     """Library that decodes videos."""
 
     def __post_init__(self) -> None:
-        _at_least(1, batch_size=self.batch_size, devices=self.devices)
+        _at_least(1, batch_size=self.batch_size)
         _at_least(0, workers=self.workers)
         if self.clips is not None:
             _at_least(1, clips=self.clips)
@@ -201,7 +200,12 @@ class EvaluateConfig:
     """Layout of DATA, where it is not recognised by itself."""
     predictions: Literal["csv", "parquet"] = "csv"
     """File format of the predictions."""
+    devices: int = 1
+    """Devices on this machine, one process each."""
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
+
+    def __post_init__(self) -> None:
+        _at_least(1, devices=self.devices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +228,8 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         _at_least(1, top=self.top)
+        if not self.files:
+            raise ConfigError("give videos or folders of videos to predict, such as: t3d predict RUN clip.mp4")
         if self.json and self.csv:
             raise ConfigError("--json and --csv exclude each other; give one")
 
@@ -236,6 +242,10 @@ class CompareConfig:
     """Run folders that hold a metrics.json."""
     output: Path | None = None
     """Markdown file for the table."""
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigError("give run folders to compare, such as runs/split1 runs/split2 runs/split3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,8 +285,14 @@ class DemoConfig:
 def _check_train(config: TrainConfig) -> None:
     optimizer, schedule, run = config.optimizer, config.schedule, config.run
     _at_least(1, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate, epochs=schedule.epochs)
+    _at_least(1, max_steps=schedule.max_steps, step_epochs=schedule.step_epochs)
+    _at_least(1, early_stop_epochs=schedule.early_stop_epochs)
     _at_least(1, devices=run.devices, nodes=run.nodes, checkpoint_steps=run.checkpoint_steps)
-    _at_least(0, workers=run.workers, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps, lr=optimizer.lr)
+    _at_least(0, workers=run.workers, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps)
+    _at_least(0, plateau_patience=schedule.plateau_patience, freeze=config.model.freeze, seed=run.seed)
+    _at_least(0, lr=optimizer.lr, weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm)
+    _share(momentum=optimizer.momentum, label_smoothing=optimizer.label_smoothing, ema_decay=optimizer.ema_decay)
+    _share(layer_decay=optimizer.layer_decay, decay_factor=schedule.decay_factor)
     needs_validation = {"--schedule plateau": schedule.schedule == "plateau"}
     needs_validation["--early-stop-epochs"] = schedule.early_stop_epochs is not None
     for flag, wanted in needs_validation.items():
@@ -288,7 +304,13 @@ def _check_train(config: TrainConfig) -> None:
         raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
 
 
-def _at_least(smallest: int, **values: float) -> None:
+def _at_least(smallest: int, **values: float | None) -> None:
     for name, value in values.items():
-        if value < smallest:
+        if value is not None and not value >= smallest:  # so that not-a-number is refused, too
             raise ConfigError(f"--{name.replace('_', '-')} {value} must be at least {smallest}")
+
+
+def _share(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} must lie between 0 and 1")

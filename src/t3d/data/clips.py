@@ -4,6 +4,7 @@ Each random choice is a function of (seed, epoch, index), never of the worker or
 of workers gives the same clips and a run can be resumed in the middle of an epoch.
 """
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class TrainClips(Dataset[tuple[Clip, int] | str]):
         generator = seeded(self.seed, key.epoch, key.video)
         try:
             with self.open_video(sample.path) as video:
-                first, last = video.frame_range(sample.start_seconds, sample.end_seconds)
+                first, last = _frames_of(video, sample)
                 indices = random_clip(last - first, self.clip, generator)
                 frames = video.frames(first + _ordered(indices, self.clip, generator)[0])
         except DecodeError as error:
@@ -127,7 +128,7 @@ class EpochSampler(Sampler[ClipKey]):
         return iter([ClipKey(self.epoch, video) for video in mine[self.skip_batches * self.batch_size :].tolist()])
 
     def __len__(self) -> int:
-        return self._share() - self.skip_batches * self.batch_size
+        return max(0, self._share() - self.skip_batches * self.batch_size)
 
     def _share(self) -> int:
         return max(1, self.num_samples // self.world_size)
@@ -186,8 +187,8 @@ class ScoringClips(IterableDataset[Chunk]):
     def _chunks(self, index: int) -> Iterator[Chunk]:
         sample = self.samples[index]
         with self.open_video(sample.path) as video:
-            first, last = video.frame_range(sample.start_seconds, sample.end_seconds)
-            clips = first + self._pick(last - first, index)
+            first, last = _frames_of(video, sample)
+            clips = first + self._pick(last - first, sample)
             for part in clips.split(self.clips_per_chunk):
                 yield Chunk(
                     index=index,
@@ -197,14 +198,16 @@ class ScoringClips(IterableDataset[Chunk]):
                     num_clips=len(clips),
                 )
 
-    def _pick(self, video_length: int, index: int) -> FrameIndices:
+    def _pick(self, video_length: int, sample: Sample) -> FrameIndices:
         if self.num_clips is None:
             indices = non_overlapping_clips(video_length, self.clip)
         else:
             indices = uniform_clips(video_length, self.clip, self.num_clips)
-        return _ordered(indices, self.clip, seeded(0, 0, index))
+        name = zlib.crc32(sample.path.name.encode())  # a video's order depends on nothing but its file's name
+        return _ordered(indices, self.clip, seeded(0, 0, name))
 
-    def _views(self, video: VideoReader, clips: FrameIndices) -> Views:
+    def _views(self, video: VideoReader, clips: Tensor) -> Views:
+        """Turn the frames (N, T) of N clips into N * crops views."""
         frames = video.frames(clips.flatten()).unflatten(0, tuple(clips.shape))  # (N, T, H, W, C)
         if self.num_crops == 3:
             return torch.cat([three_views(clip, self.pixels) for clip in frames])
@@ -215,6 +218,16 @@ def seeded(seed: int, epoch: int, index: int) -> torch.Generator:
     """A generator whose draws depend on these three numbers only."""
     mixed = (seed * 1_000_003 + epoch) * 1_000_003 + index + 1
     return torch.Generator().manual_seed(mixed % 2**63)
+
+
+def _frames_of(video: VideoReader, sample: Sample) -> tuple[int, int]:
+    first, last = video.frame_range(sample.start_seconds, sample.end_seconds)
+    if last <= first:
+        raise DecodeError(
+            f"{sample.path}: no frame lies between {sample.start_seconds} and {sample.end_seconds} seconds; "
+            "correct them in the list"
+        )
+    return first, last
 
 
 def _ordered(indices: FrameIndices, spec: ClipSpec, generator: torch.Generator) -> FrameIndices:

@@ -43,7 +43,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
-        """Rebuild a card; raises KeyError, TypeError or ValueError where the text is not one."""
+        """Rebuild a card; raises AttributeError, KeyError, TypeError or ValueError where the text is not one."""
         values = json.loads(text)
         version = values.pop("schema_version")
         if version > SCHEMA_VERSION:
@@ -85,7 +85,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
         raise CheckpointError(f"{path}: holds tensors but no t3d description; give weights written by t3d train")
     try:
         return tensors, ModelCard.from_json(text)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path}: its description cannot be read ({_one_line(error)}); update t3d or train again"
         ) from error

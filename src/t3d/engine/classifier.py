@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from t3d.data.clips import OpenVideo
@@ -48,9 +48,7 @@ class Classifier:
         """Class names, in the order of the network's outputs."""
         return self.card.labels
 
-    def predict(
-        self, video: "Path | str | Tensor | np.ndarray[Any, Any]", *, views: ViewSpec | None = None
-    ) -> Prediction:
+    def predict(self, video: Path | str | Tensor | NDArray[np.uint8], *, views: ViewSpec | None = None) -> Prediction:
         """Score one video file, or frames (T, H, W, 3) uint8 as an array or tensor.
 
         Raises:
@@ -100,7 +98,7 @@ def load(run: Path | str, *, device: str | torch.device | None = None) -> Classi
 
 
 def predict(
-    run: Path | str, video: "Path | str | Tensor | np.ndarray[Any, Any]", *, views: ViewSpec | None = None
+    run: Path | str, video: Path | str | Tensor | NDArray[np.uint8], *, views: ViewSpec | None = None
 ) -> Prediction:
     """Load a trained network and score one video; see `Classifier.predict`."""
     return load(run).predict(video, views=views)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights, write_text
 from t3d.engine.loop import Learner, Progress
@@ -20,6 +20,7 @@ Validate = Callable[[Learner], tuple[float, float]]
 """Mean loss and top-1 of the network as it is, over all processes."""
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Shows how the training goes; knows nothing of tensors."""
 

@@ -6,7 +6,7 @@ caller's hooks. What is random in a step is a function of (seed, step), so a res
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,8 @@ class Objective:
     pixels: PixelSpec
     label_smoothing: float = 0.0
     class_weights: Tensor | None = None
+    """Factors (K,) of the clips' losses, mean 1 over the training videos. The mean is over clips, not over weights, so
+    that the parts of an accumulated update add up to the whole one and a batch of one class is still weighed."""
     accumulate: int = 1
     clip_norm: float | None = None
     skip_bad_videos: bool = False
@@ -65,6 +67,7 @@ class Progress:
     """Training videos that could not be decoded."""
 
 
+@runtime_checkable
 class Hooks(Protocol):
     """What happens around updates; the recipe's part."""
 
@@ -144,20 +147,28 @@ def fit(
         T3DError: The device is out of memory.
     """
     progress = learner.progress
-    while progress.step < num_steps and not progress.stopped:
-        sampler.start(progress.epoch, skip_batches=progress.batch)
-        learner.model.train()
-        keep_frozen_in_eval(learner.network)
-        for batches in _groups(iter(loader), objective.accumulate):
-            torch.manual_seed((seed * 1_000_003 + progress.step) * 1_009 + learner.fabric.global_rank)  # dropout
-            _update(learner, batches, objective)
-            hooks.on_step(learner)
-            if progress.step >= num_steps:
-                break
+    while not progress.stopped and (progress.step < num_steps or progress.batch):  # an epoch in hand is closed first
+        if progress.step < num_steps:
+            sampler.start(progress.epoch, skip_batches=progress.batch)
+            _rest_of_epoch(learner, loader, objective=objective, num_steps=num_steps, seed=seed, hooks=hooks)
         hooks.on_epoch(learner)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sum, progress.num_correct, progress.num_clips = 0.0, 0, 0
         hooks.save(learner)
+
+
+def _rest_of_epoch(
+    learner: Learner, loader: "DataLoader[Any]", *, objective: Objective, num_steps: int, seed: int, hooks: Hooks
+) -> None:
+    progress = learner.progress
+    learner.model.train()
+    keep_frozen_in_eval(learner.network)
+    for batches in _groups(iter(loader), objective.accumulate):
+        torch.manual_seed((seed * 1_000_003 + progress.step) * 1_009 + learner.fabric.global_rank)  # dropout
+        _update(learner, batches, objective)
+        hooks.on_step(learner)
+        if progress.step >= num_steps:
+            break
 
 
 def _groups(batches: Iterator[TrainBatch], size: int) -> Iterator[list[TrainBatch]]:
@@ -172,22 +183,27 @@ def _groups(batches: Iterator[TrainBatch], size: int) -> Iterator[list[TrainBatc
 
 
 def _update(learner: Learner, batches: list[TrainBatch], objective: Objective) -> None:
-    num_clips = sum(len(batch.labels) for batch in batches)
+    usable = [batch for batch in batches if len(batch.labels)]
+    num_clips = sum(len(batch.labels) for batch in usable)
     failures = [failure for batch in batches for failure in batch.failures]
     if failures and not objective.skip_bad_videos:
         raise DataError(f"{failures[0]}; or go on without such videos by --bad-videos skip")
     if num_clips == 0:
         raise DataError(f"no video of a whole batch can be decoded, first: {failures[0]}")
     try:
-        for number, batch in enumerate(batches, start=1):
-            with learner.fabric.no_backward_sync(learner.model, enabled=number < len(batches)):
-                if len(batch.labels):
-                    _backward(learner, batch, objective, share=len(batch.labels) / num_clips)
+        for number, batch in enumerate(usable, start=1):
+            with learner.fabric.no_backward_sync(learner.model, enabled=number < len(usable)):
+                _backward(learner, batch, objective, num_clips=num_clips)
         if objective.clip_norm is not None:
             learner.fabric.clip_gradients(learner.model, learner.optimizer, max_norm=objective.clip_norm)
         learner.optimizer.step()
-    except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
-        raise _explain_memory(error, len(batches[0].labels), objective.accumulate) from error
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
+        raise T3DError(
+            f"out of memory with --batch-size {len(batches[0].labels) + len(batches[0].failures)}; halve it and double "
+            f"--accumulate (now {objective.accumulate}) for the same update"
+        ) from error
     learner.optimizer.zero_grad()
     learner.schedule.step()
     if learner.average is not None:
@@ -195,17 +211,18 @@ def _update(learner: Learner, batches: list[TrainBatch], objective: Objective) -
     _count(learner.progress, batches)
 
 
-def _backward(learner: Learner, batch: TrainBatch, objective: Objective, *, share: float) -> None:
+def _backward(learner: Learner, batch: TrainBatch, objective: Objective, *, num_clips: int) -> None:
+    """Add a batch's part of the gradient of the mean loss over all `num_clips` of the update."""
     clips = normalise(batch.clips.to(learner.fabric.device, non_blocking=True), objective.pixels)
     labels = batch.labels.to(learner.fabric.device)
     logits = learner.model(clips)
     weights = None if objective.class_weights is None else objective.class_weights.to(logits)
-    loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=objective.label_smoothing)
+    loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=objective.label_smoothing, reduction="sum")
     value = loss.item()
     if value != value or value in (float("inf"), float("-inf")):
         raise DataError(f"loss is {value} after {learner.progress.step} updates; lower --lr or set --clip-norm 1")
-    learner.fabric.backward(loss * share)
-    learner.progress.loss_sum += value * len(labels)
+    learner.fabric.backward(loss / num_clips)
+    learner.progress.loss_sum += value
     learner.progress.num_correct += int((logits.argmax(dim=1) == labels).sum())
 
 
@@ -217,10 +234,6 @@ def _count(progress: Progress, batches: list[TrainBatch]) -> None:
         progress.skipped.extend(failure for failure in batch.failures if failure not in progress.skipped)
 
 
-def _explain_memory(error: RuntimeError, batch_size: int, accumulate: int) -> Exception:
-    if isinstance(error, torch.cuda.OutOfMemoryError) or "not enough memory" in str(error):
-        return T3DError(
-            f"out of memory with --batch-size {batch_size}; halve it and double --accumulate "
-            f"(now {accumulate}) for the same update"
-        )
-    return error
+def _is_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed: PyTorch has a type for this on GPUs, and only words on CPUs."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -126,5 +126,5 @@ def _grouped(pairs: Iterable[tuple[Any, bool]]) -> dict[Any, list[bool]]:
     return groups
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float] | Sequence[bool]) -> float:
     return sum(values) / len(values) if values else 0.0

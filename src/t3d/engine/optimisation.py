@@ -86,3 +86,5 @@ def build_schedule(
 def divide_rates(schedule: LambdaLR, factor: float) -> None:
     """Multiply every group's rate from now on: what `plateau` does when validation loss has stopped falling."""
     schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
+    for group in schedule.optimizer.param_groups:  # the next update's rate is already set
+        group["lr"] *= factor

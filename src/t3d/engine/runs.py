@@ -56,7 +56,7 @@ def check_same_training(folder: Path, train: Mapping[str, Any]) -> None:
     """
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))["train"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder / 'config.json'}: cannot be read ({error}); start again with --overwrite"
         ) from None

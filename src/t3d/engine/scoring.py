@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from t3d.data.clips import Chunk, OpenVideo, ScoringClips
 from t3d.data.samples import Sample
+from t3d.engine.loading import ignore_interrupts
 from t3d.video.decode import open_video
 from t3d.video.spec import ClipSpec, PixelSpec
 from t3d.video.transforms import normalise
@@ -60,7 +61,6 @@ class VideoScores:
         return bool(self.error) or len(self.frames) == self.num_clips > 0
 
 
-@torch.inference_mode()
 def score_videos(
     model: nn.Module,
     samples: Sequence[Sample],
@@ -94,7 +94,9 @@ def score_videos(
         open_video=source,
     )
     num_workers = min(num_workers, len(samples) // 2)
-    chunks: DataLoader[Chunk] = DataLoader(clips, batch_size=None, num_workers=num_workers)
+    chunks: DataLoader[Chunk] = DataLoader(
+        clips, batch_size=None, num_workers=num_workers, worker_init_fn=ignore_interrupts
+    )
     waiting: dict[int, VideoScores] = {}
     next_index = 0
     for chunk in chunks:
@@ -105,6 +107,7 @@ def score_videos(
             next_index += 1
 
 
+@torch.inference_mode()
 def _add(video: VideoScores, chunk: Chunk, model: nn.Module, pixels: PixelSpec) -> None:
     """Score a chunk; an error in the middle of a video takes back what was scored before it."""
     if chunk.views is None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from t3d.video.decode import open_video
 from t3d.video.encode import write_video
 
 _FRAMES_AT_ONCE = 32
+_LEGIBLE_EDGE = 192
+"""Smaller pictures are enlarged by a whole factor, or nobody could read the caption."""
 
 
 def write_timeline(folder: Path, name: str, *, video: VideoScores, labels: Sequence[str], top: int) -> list[Path]:
@@ -67,7 +70,8 @@ def _annotated(path: Path, captions: Sequence[str], last_frames: Sequence[int]) 
 
 
 def _captioned(frame: Tensor, caption: str) -> Tensor:
-    picture = Image.fromarray(frame.numpy())
+    scale = math.ceil(_LEGIBLE_EDGE / min(frame.shape[:2]))
+    picture = Image.fromarray(frame.repeat_interleave(scale, dim=0).repeat_interleave(scale, dim=1).numpy())
     draw = ImageDraw.Draw(picture)
     size = max(8, picture.height // 16)
     font = ImageFont.load_default(size)

@@ -5,19 +5,29 @@ import math
 import torch
 from torch import Tensor
 
+from t3d.data.clips import OpenVideo
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.loop import Learner
 from t3d.engine.scoring import VideoScores, ViewSpec, score_videos
+from t3d.video.decode import open_video
 
 
 class Validator:
-    """Measure a learner on held-out videos, shared out between processes."""
+    """Measure a learner on held-out videos, shared out between processes.
 
-    def __init__(self, videos: VideoList, card: ModelCard, *, num_workers: int) -> None:
+    Args:
+        videos: What to measure on.
+        card: Frames, pixels and labels.
+        num_workers: Processes that decode; 0 decodes here.
+        source: Opens a path.
+    """
+
+    def __init__(self, videos: VideoList, card: ModelCard, *, num_workers: int, source: OpenVideo = open_video) -> None:
         self.videos = videos
         self.card = card
         self.num_workers = num_workers
+        self.source = source
 
     def __call__(self, learner: Learner) -> tuple[float, float]:
         """Mean negative log score of the label, and top-1; a video that cannot be decoded counts as a guess, wrong."""
@@ -32,6 +42,7 @@ class Validator:
                 pixels=self.card.pixels,
                 views=ViewSpec(clips=1),
                 num_workers=self.num_workers,
+                source=self.source,
             )
             figures = [_judge(video, len(self.card.labels)) for video in videos]
         sums = torch.tensor([sum(column) for column in zip(*figures, strict=True)] or [0.0, 0.0], dtype=torch.float64)

@@ -8,7 +8,7 @@ from typing import Any
 
 from t3d.config import CompareConfig
 from t3d.engine.checkpoints import write_text
-from t3d.errors import CheckpointError, ConfigError
+from t3d.errors import CheckpointError
 
 _HEAD = "| run | dataset | split | seed | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"
 
@@ -19,8 +19,6 @@ def run(config: CompareConfig) -> str:
     Raises:
         CheckpointError: A folder has no readable `metrics.json`.
     """
-    if not config.runs:
-        raise ConfigError("give run folders to compare, such as runs/split1 runs/split2 runs/split3")
     metrics = {str(path): _read(path) for path in config.runs}
     lines = [_HEAD, "|" + "---|" * _HEAD.count(" | ") + "---|"]
     lines += [_row(name, values) for name, values in metrics.items()]

@@ -2,27 +2,32 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from t3d.engine.loop import Progress as TrainingProgress
+from t3d.recipes.processes import is_first_process
+
+Item = TypeVar("Item")
 
 console = Console(stderr=True, highlight=False)
 """Progress and warnings go to stderr, results to stdout."""
 
 
 def warn(text: str) -> None:
-    """Show one line that does not stop the work."""
-    console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+    """Show one line that does not stop the work, once for all processes."""
+    if is_first_process():
+        console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Show one line of progress."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Show one line of progress, once for all processes."""
+    if is_first_process():
+        console.print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -35,9 +40,18 @@ def bar(what: str, *, total: int | None) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+    shown = sys.stderr.isatty() and is_first_process()
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         progress.add_task(what, total=total)
         yield progress
+
+
+def counted(items: Iterable[Item], what: str, *, total: int) -> Iterator[Item]:
+    """Pass items on, and show how many there were."""
+    with bar(what, total=total) as progress:
+        for item in items:
+            yield item
+            progress.advance(progress.task_ids[0])
 
 
 class TrainingReporter:

@@ -36,6 +36,8 @@ def run(config: DataConfig) -> DataSummary:
         except NoSuchSubsetError:
             if subset == "train":
                 raise
+    for line in dict.fromkeys(line for videos in lists.values() for line in videos.warnings):
+        warn(line)
     failures = _decode_all(lists) if config.decode else ()
     return DataSummary(lists=lists, failures=tuple(failures))
 

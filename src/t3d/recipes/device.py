@@ -1,34 +1,62 @@
-"""Start the processes and devices a command asked for."""
+"""Start the processes and devices a command asked for, and end them together."""
 
 import gc
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning.fabric import Fabric
 from torch import distributed
 
-from t3d.config import RunOptions, ScoringOptions
-from t3d.errors import ConfigError
+from t3d.config import Accelerator, Precision
+from t3d.errors import ConfigError, T3DError
+from t3d.recipes.processes import is_first_process
 
 
-def open_fabric(options: RunOptions | ScoringOptions) -> Fabric:
-    """One process a device, by torchrun, SLURM or as children of this one.
+def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
+    """Check what was asked for; nothing starts yet.
 
     Raises:
-        ConfigError: A GPU was asked for and there is none.
+        ConfigError: A GPU was asked for and there is none, or the devices cannot be had in this number or precision.
     """
-    if options.accelerator == "cuda" and not torch.cuda.is_available():
+    if accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--accelerator cuda: no CUDA device is available; use --accelerator cpu")
-    num_nodes = options.nodes if isinstance(options, RunOptions) else 1
-    fabric = Fabric(
-        accelerator=options.accelerator, devices=options.devices, num_nodes=num_nodes, precision=options.precision
-    )
-    fabric.launch()
-    return fabric
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every process on the terminal
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
+    except Exception as error:  # of half a dozen unrelated types
+        raise ConfigError(
+            f"--accelerator {accelerator} --devices {devices} --precision {precision}: {_one_line(error)}"
+        ) from error
 
 
-def close_fabric(fabric: Fabric) -> None:
-    """Wait for all processes and take leave of them."""
+@contextmanager
+def launched(fabric: Fabric) -> Iterator[None]:
+    """Start one process a device, by torchrun, SLURM or as children of this one, and end together.
+
+    Raises:
+        ConfigError: The launcher started another number of processes than the flags say.
+        T3DError: Another process has ended before the end.
+    """
+    try:
+        fabric.launch()
+    except ValueError as error:
+        raise ConfigError(f"--devices and --nodes are not what the launcher started: {_one_line(error)}") from error
+    try:
+        yield
+    except RuntimeError as error:
+        if fabric.world_size == 1 or "Connection" not in str(error):
+            raise
+        if not is_first_process():
+            raise SystemExit(1) from None
+        raise T3DError("another process of this command ended early; its own message says why") from error
     if fabric.world_size > 1:
         fabric.barrier()
         gc.collect()  # tensors that outlive the process group can abort gloo at exit
         distributed.destroy_process_group()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,7 +1,6 @@
 """Score a trained run on labelled videos and write metrics, predictions and a report."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,20 +8,20 @@ from typing import Any
 from lightning.fabric import Fabric
 from torch import distributed
 
-from t3d.config import EvaluateConfig, ScoringOptions
+from t3d.config import EvaluateConfig
 from t3d.data.samples import VideoList
-from t3d.engine.checkpoints import ModelCard, file_hash, load_model, weights_file
+from t3d.engine.checkpoints import ModelCard, load_model, weights_file
 from t3d.engine.metrics import VideoResult, as_result, summarise
 from t3d.engine.report import write_predictions, write_report
-from t3d.engine.runs import versions
-from t3d.engine.scoring import ViewSpec, score_videos
-from t3d.errors import DataError
-from t3d.recipes.console import bar, say, warn
+from t3d.engine.scoring import score_videos
+from t3d.errors import ConfigError, DataError
+from t3d.recipes.console import counted, say, warn
 from t3d.recipes.datasets import find_videos
-from t3d.recipes.device import close_fabric, open_fabric
+from t3d.recipes.description import describe
+from t3d.recipes.device import build_fabric, launched
+from t3d.recipes.folders import make_folder
+from t3d.recipes.views import view_spec
 from t3d.video.decode import open_video
-
-SCHEMA_VERSION = 1
 
 
 def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
@@ -30,42 +29,37 @@ def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
     options = config.scoring
     model, card = load_model(config.weights)
     videos = _find(config, card)
-    folder = config.output or weights_file(config.weights).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    fabric = open_fabric(options)
-    model.to(fabric.device)
-    mine = videos.samples[fabric.global_rank :: fabric.world_size]
-    with bar("scoring", total=len(mine)) as progress, fabric.autocast():
-        scored = score_videos(
-            model,
-            mine,
-            clip=card.clip,
-            pixels=card.pixels,
-            views=view_spec(options),
-            num_workers=options.workers,
-            source=partial(open_video, backend=options.backend),
-        )
-        results = []
-        for video in scored:
-            results.append(as_result(video))
-            progress.advance(progress.task_ids[0])
-    results = _gather(results, fabric)
-    metrics = _describe(config, card, videos, results, command=command) | summarise(results)
-    if fabric.is_global_zero:
-        _write(folder, config, metrics, results, card.labels)
-    close_fabric(fabric)
+    fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=config.devices)
+    folder = make_folder(config.output or weights_file(config.weights).parent)
+    for line in videos.warnings:
+        warn(line)
+    with launched(fabric):
+        model.to(fabric.device)
+        mine = videos.samples[fabric.global_rank :: fabric.world_size]
+        with fabric.autocast():
+            scored = score_videos(
+                model,
+                mine,
+                clip=card.clip,
+                pixels=card.pixels,
+                views=view_spec(options),
+                num_workers=options.workers,
+                source=partial(open_video, backend=options.backend),
+            )
+            results = _gather([as_result(video) for video in counted(scored, "scoring", total=len(mine))], fabric)
+        metrics = describe(config, card, videos, results, command=command) | summarise(results)
+        if fabric.is_global_zero:
+            _write(folder, config, metrics, results, card.labels)
     return metrics
 
 
-def view_spec(options: ScoringOptions) -> ViewSpec:
-    """The views that the flags ask for."""
-    return ViewSpec(clips=options.clips, crops=options.crops, batch_size=options.batch_size)
-
-
 def _find(config: EvaluateConfig, card: ModelCard) -> VideoList:
-    data = config.data or Path(card.training["dataset"])
-    split = config.split if config.split is not None else card.training["split"]
-    layout = config.format or (card.training["format"] if config.data is None else None)
+    trained = card.training
+    if config.data is None and "dataset" not in trained:
+        raise ConfigError(f"{config.weights}: does not say which data it was trained on; name DATA after it")
+    data = config.data or Path(trained["dataset"])
+    split = config.split if config.split is not None else trained.get("split", 1)
+    layout = config.format or (trained.get("format") if config.data is None else None)
     videos = find_videos(data, subset=config.subset, split=split, format=layout)
     if videos.labels != card.labels:
         raise DataError(
@@ -92,51 +86,11 @@ def _gather(results: list[VideoResult], fabric: Fabric) -> list[VideoResult]:
     return merged
 
 
-def _describe(
-    config: EvaluateConfig, card: ModelCard, videos: VideoList, results: Sequence[VideoResult], *, command: str
-) -> dict[str, Any]:
-    file = weights_file(config.weights)
-    caveats = list(card.training.get("caveats", []))
-    if config.subset != "test":
-        caveats.append(f"these are {config.subset} videos, not test videos")
-    selected = card.training["select_on"]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": {"arch": card.arch, "overrides": dict(card.overrides), "num_classes": len(card.labels)},
-        "dataset": {
-            "name": videos.root.name,
-            "root": str(videos.root),
-            "format": videos.format,
-            "subset": config.subset,
-            "split_number": config.split if config.split is not None else card.training["split"],
-            "split": videos.split,
-            "missing": [str(path) for path in videos.missing],
-        },
-        "protocol": {
-            "views": str(view_spec(config.scoring)),
-            "num_frames": card.clip.num_frames,
-            "frame_stride": card.clip.frame_stride,
-            "order": card.clip.order,
-            "resize": card.pixels.resize,
-            "crop_size": card.pixels.crop_size,
-            "precision": config.scoring.precision,
-            "averaged": "softmax scores of all views of a video",
-        },
-        "selection": "last epoch" if selected == "none" else f"best epoch on {selected} videos",
-        "seed": card.training["seed"],
-        "training": {key: card.training.get(key) for key in ("command", "preset", "lineage")},
-        "checkpoint": {"file": str(file), "sha256": file_hash(file)},
-        "command": command,
-        "warnings": [*caveats, *videos.warnings],
-        "undecodable": [result.error for result in results if result.error],
-        "versions": versions(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
 def _write(
     folder: Path, config: EvaluateConfig, metrics: dict[str, Any], results: list[VideoResult], labels: tuple[str, ...]
 ) -> None:
+    for stale in ("predictions.csv", "predictions.parquet"):
+        (folder / stale).unlink(missing_ok=True)
     write_predictions(folder, results, labels, kind=config.predictions)
     report = write_report(folder, metrics, results, labels)
     for line in metrics["undecodable"]:

@@ -17,10 +17,12 @@ from t3d.engine.checkpoints import ModelCard, file_hash, initialise_from, weight
 from t3d.engine.loading import class_weights, drawing_weights, steps_per_epoch, train_loader
 from t3d.engine.loop import Learner, Objective
 from t3d.engine.optimisation import build_optimizer, build_schedule, freeze_stages
-from t3d.errors import DataError, T3DError
+from t3d.engine.validation import Validator
+from t3d.errors import ConfigError, DataError
 from t3d.models import create_model
 from t3d.recipes.console import warn
 from t3d.recipes.datasets import find_videos
+from t3d.recipes.device import build_fabric
 from t3d.video.decode import open_video
 
 
@@ -50,6 +52,37 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
     except NoSuchSubsetError:
         generator = seeded(config.run.seed, -1, 0)
         return *carve_validation(train, fraction=selection.validation_fraction, generator=generator), caveats
+
+
+def check_clips(config: TrainConfig) -> None:
+    """Send the outline of a batch through the outline of the network: no memory, no arithmetic.
+
+    Raises:
+        ConfigError: There is no such network, or the clips are too small for it.
+    """
+    size, num_frames = config.pixels.crop_size, config.clip.num_frames
+    num_clips = 1 if config.run.bad_videos == "skip" else config.optimizer.batch_size
+    with torch.device("meta"), torch.no_grad():
+        model = create_model(config.model.arch, num_classes=2, **overrides(config))
+        try:
+            model(torch.empty(num_clips, 3, num_frames, size, size))
+        except ValueError:  # a channel of a single value cannot be normalised
+            raise ConfigError(
+                f"clips of {num_frames} x {size} x {size} are too small to be learnt from one at a time; use larger "
+                "ones (--crop-size), or --batch-size 2 and --bad-videos stop"
+            ) from None
+
+
+def build_devices(config: TrainConfig) -> Fabric:
+    """The devices of the training; nothing starts yet.
+
+    Raises:
+        ConfigError: They cannot be had.
+    """
+    options = config.run
+    return build_fabric(
+        accelerator=options.accelerator, precision=options.precision, devices=options.devices, nodes=options.nodes
+    )
 
 
 def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, list[dict[str, Any]]]:
@@ -169,13 +202,24 @@ def build_objective(config: TrainConfig, train: VideoList) -> Objective:
     )
 
 
-def count_steps(config: TrainConfig, num_videos: int, world_size: int) -> tuple[int, int]:
-    """Updates in an epoch and in the whole training."""
+def count_steps(config: TrainConfig, num_videos: int) -> tuple[int, int]:
+    """Updates in an epoch and in the whole training.
+
+    Raises:
+        ConfigError: There are more processes than videos.
+    """
     options, schedule = config.optimizer, config.schedule
+    world_size = config.run.devices * config.run.nodes
+    if num_videos < world_size:
+        raise ConfigError(f"{num_videos} training videos are too few for {world_size} processes; lower --devices")
     epoch_steps = steps_per_epoch(
         num_videos, batch_size=options.batch_size, accumulate=options.accumulate, world_size=world_size
     )
-    if num_videos < world_size:
-        raise T3DError(f"{num_videos} training videos are too few for {world_size} processes; lower --devices")
     num_steps = max(schedule.epochs * epoch_steps, schedule.min_steps)
     return epoch_steps, num_steps if schedule.max_steps is None else min(num_steps, schedule.max_steps)
+
+
+def build_validator(config: TrainConfig, videos: VideoList, card: ModelCard) -> Validator:
+    """What measures the network between epochs."""
+    source = partial(open_video, backend=config.run.backend)
+    return Validator(videos, card, num_workers=config.run.workers, source=source)

@@ -15,10 +15,11 @@ from t3d.config import PredictConfig
 from t3d.data.listing import VIDEO_SUFFIXES
 from t3d.engine.classifier import Prediction, as_prediction, as_sample, load
 from t3d.engine.timeline import write_timeline
-from t3d.errors import ConfigError, DataError
-from t3d.recipes.console import bar, say
-from t3d.recipes.device import open_fabric
-from t3d.recipes.evaluate import view_spec
+from t3d.errors import DataError
+from t3d.recipes.console import counted, say
+from t3d.recipes.device import build_fabric
+from t3d.recipes.folders import make_folder
+from t3d.recipes.views import view_spec
 from t3d.video.decode import open_video
 
 
@@ -26,7 +27,9 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
     """One prediction a video, in the order given; one that cannot be decoded has `error` set."""
     options = config.scoring
     files = _expand(config.files)
-    fabric = open_fabric(options)
+    if config.timeline is not None:
+        make_folder(config.timeline)
+    fabric = build_fabric(accelerator=options.accelerator, precision=options.precision)
     classifier = load(config.weights, device=fabric.device)
     scored = classifier.score(
         [as_sample(path) for path in files],
@@ -35,10 +38,9 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
         source=partial(open_video, backend=options.backend),
     )
     predictions = []
-    with bar("scoring", total=len(files)) as progress, fabric.autocast():
-        for video in scored:
+    with fabric.autocast():
+        for video in counted(scored, "scoring", total=len(files)):
             predictions.append(as_prediction(video, classifier.labels))
-            progress.advance(progress.task_ids[0])
             if config.timeline is not None and not video.error:
                 name = _file_name(video.sample.path, files)
                 written = write_timeline(config.timeline, name, video=video, labels=classifier.labels, top=config.top)
@@ -64,8 +66,6 @@ def show(predictions: list[Prediction], config: PredictConfig) -> int:
 
 
 def _expand(paths: tuple[Path, ...]) -> list[Path]:
-    if not paths:
-        raise ConfigError("give videos or folders of videos to predict, such as: t3d predict RUN clip.mp4")
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -81,7 +81,9 @@ def _expand(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _file_name(path: Path, files: list[Path]) -> str:
-    """The file's name, with as many of its folders as tell it from the others."""
+    """The file's name; where another has the same, with the folders that tell them apart."""
+    if sum(file.name == path.name for file in files) == 1:
+        return path.name
     shared = os.path.commonpath([file.parent.resolve() for file in files])
     return "-".join(path.resolve().relative_to(shared).parts)
 
@@ -92,8 +94,10 @@ def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:
 
 
 def _print_table(predictions: list[Prediction], top: int) -> None:
-    table = Table("video", "clips", *(f"top {rank}" for rank in range(1, top + 1)))
+    table = Table("video", "clips", "label", "score", show_lines=top > 1)
+    table.columns[0].overflow = "fold"
     for prediction in predictions:
-        cells = [f"{label} {score:.1%}" for label, score in prediction.top(top)]
-        table.add_row(prediction.video, str(prediction.num_clips), *cells)
+        best = prediction.top(top)
+        labels, scores = "\n".join(label for label, _ in best), "\n".join(f"{score:.1%}" for _, score in best)
+        table.add_row(prediction.video, str(prediction.num_clips), labels, scores)
     Console().print(table)

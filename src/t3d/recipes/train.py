@@ -5,6 +5,7 @@ import io
 import json
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from t3d.config import TrainConfig
 from t3d.data.samples import VideoList
@@ -14,10 +15,10 @@ from t3d.engine.loop import Learner, fit
 from t3d.engine.plots import save_figure, training_figure
 from t3d.engine.runs import SUMMARY_NAME, check_same_training, prepare_folder, write_config
 from t3d.engine.tensorboard import tensorboard_reporters
-from t3d.engine.validation import Validator
 from t3d.recipes import plan
 from t3d.recipes.console import TrainingReporter, bar, say, warn
-from t3d.recipes.device import close_fabric, open_fabric
+from t3d.recipes.device import launched
+from t3d.recipes.processes import is_first_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +37,37 @@ class TrainResult:
 
 def run(config: TrainConfig, *, command: str) -> TrainResult:
     """Train; the run folder then holds the weights and how they were made."""
+    plan.check_clips(config)
     train, validation, caveats = plan.find_lists(config)
-    fabric = open_fabric(config.run)
-    flags = json.loads(json.dumps(asdict(config), default=str))
-    if fabric.is_global_zero:
-        prepare_folder(config.output, resume=config.resume, overwrite=config.overwrite)
-        if config.resume:
-            check_same_training(config.output, flags)
-    fabric.barrier()
     model, lineage = plan.build_model(config, train.labels)
     card = plan.describe(config, train, command=command, lineage=lineage, caveats=caveats)
-    epoch_steps, num_steps = plan.count_steps(config, len(train.samples), fabric.world_size)
-    learner = plan.build_learner(config, fabric, model, epoch_steps=epoch_steps, num_steps=num_steps)
-    if config.resume:
-        learner.load_state_dict(read_state(config.output / STATE_NAME))
-    if fabric.is_global_zero:
-        write_config(config.output, card, flags)
-        for line in caveats:
+    epoch_steps, num_steps = plan.count_steps(config, len(train.samples))
+    fabric = plan.build_devices(config)
+    state = _open_folder(config, card)  # only now, for nothing above may cost what the folder holds
+    with launched(fabric):
+        learner = plan.build_learner(config, fabric, model, epoch_steps=epoch_steps, num_steps=num_steps)
+        if state is not None:
+            learner.load_state_dict(state)
+        for line in (*train.warnings, *caveats):
             warn(line)
         say(f"training {config.model.arch} on {len(train.samples)} videos of {train.split}: {num_steps} updates")
-    _fit(config, learner, card, train, validation, num_steps=num_steps, epoch_steps=epoch_steps)
-    result = _finish(config, learner)
-    close_fabric(fabric)
-    return result
+        _fit(config, learner, card, train, validation, num_steps=num_steps, epoch_steps=epoch_steps)
+        return _finish(config, learner)
+
+
+def _open_folder(config: TrainConfig, card: ModelCard) -> dict[str, Any] | None:
+    """Make the run folder ready, by one process for all; gives the state to go on from, if any."""
+    flags = json.loads(json.dumps(asdict(config), default=str))
+    state = None
+    if is_first_process():
+        prepare_folder(config.output, resume=config.resume, overwrite=config.overwrite)
+    if config.resume:
+        state = read_state(config.output / STATE_NAME)
+    if is_first_process():
+        if config.resume:
+            check_same_training(config.output, flags)
+        write_config(config.output, card, flags)
+    return state
 
 
 def _fit(
@@ -83,7 +92,7 @@ def _fit(
         hooks = RunHooks(
             config.output,
             card,
-            validate=None if validation is None else Validator(validation, card, num_workers=config.run.workers),
+            validate=None if validation is None else plan.build_validator(config, validation, card),
             checkpoint_steps=config.run.checkpoint_steps,
             early_stop_epochs=schedule.early_stop_epochs,
             plateau=(schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None,

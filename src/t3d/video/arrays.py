@@ -1,4 +1,4 @@
-"""Frames already in memory, read as any other video. Nothing is copied before frames are asked for."""
+"""Frames already in memory, read as any other video."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,8 @@ class ArrayVideo(VideoReader):
     """A video given as an array or tensor of RGB pictures, uint8, (T, H, W, 3)."""
 
     def __init__(self, array: NDArray[np.uint8] | Tensor, *, name: str = "array", fps: float = 25.0) -> None:
-        pictures = torch.as_tensor(array)
+        # A tensor needs memory that is writable and runs forwards; an array that turns BGR into RGB does not.
+        pictures = array if isinstance(array, Tensor) else torch.from_numpy(np.require(array, requirements=["C", "W"]))
         if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3 or not pictures.numel():
             raise DecodeError(
                 f"{name}: frames of shape {tuple(pictures.shape)} and type {pictures.dtype} are no video; "
@@ -31,7 +32,7 @@ class ArrayVideo(VideoReader):
 
     def frames(self, indices: Sequence[int] | Tensor) -> Frames:
         """Copy these frames."""
-        return self._pictures[torch.tensor(checked_indices(indices, len(self), self.name))]
+        return self._pictures[torch.tensor(checked_indices(indices, self.name, video_length=len(self)))]
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """Turn seconds into frames at the constant rate."""

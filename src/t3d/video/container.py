@@ -4,6 +4,7 @@ Nothing is decoded here, and no size or count that a file claims is believed.
 """
 
 from pathlib import Path
+from typing import SupportsFloat
 
 import av
 from av.container import InputContainer
@@ -14,6 +15,8 @@ from t3d.errors import DecodeError
 _MAX_PIXELS = 2**26  # 8192 x 8192: more is a damaged or hostile header
 _MAX_FPS = 1000.0
 _FALLBACK_FPS = 25.0
+# Playlists name other files, and may wait for them for ever; FFmpeg draws plain text as if on a terminal.
+_NO_VIDEOS = frozenset({"concat", "dash", "hls", "tty"})
 
 
 def open_container(path: Path, *, num_threads: int) -> tuple[InputContainer, VideoStream]:
@@ -36,10 +39,10 @@ def open_container(path: Path, *, num_threads: int) -> tuple[InputContainer, Vid
         raise
 
 
-def average_fps(stream: VideoStream) -> float:
-    """Frames a second as the file states them, or 25 where what it states cannot be."""
-    rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
-    return next((rate for rate in rates if 0 < rate <= _MAX_FPS), _FALLBACK_FPS)
+def plausible_fps(*rates: SupportsFloat | None) -> float:
+    """First of these frame rates that can be one, or 25: some files state thousands, or none."""
+    numbers = (float(rate) for rate in rates if rate is not None)
+    return next((number for number in numbers if 0 < number <= _MAX_FPS), _FALLBACK_FPS)
 
 
 def _require_file(path: Path) -> None:
@@ -52,6 +55,8 @@ def _require_file(path: Path) -> None:
 
 
 def _video_stream(container: InputContainer, path: Path, num_threads: int) -> VideoStream:
+    if container.format.name in _NO_VIDEOS:
+        raise DecodeError(f"{path}: is a playlist or text, not a video; name the videos themselves")
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream) or stream.disposition & av.stream.Disposition.attached_pic:
         raise DecodeError(f"{path}: holds no video stream (sound only?); remove it from the list")

@@ -1,7 +1,8 @@
 """What a file's packets promise: when each frame is shown, and from which packets decoding can start.
 
 Reading packets is far cheaper than decoding them. Where they cannot be trusted there is no index, and the reader
-counts decoded frames instead. Nothing is decoded here.
+counts decoded frames instead. Nothing is decoded here. A GIF or MPEG stream cut between two pictures is not found out:
+nothing in it says that more should follow.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,6 +19,7 @@ from t3d.errors import DecodeError
 # such times; MPEG-4 part 2, VP8 and others have packets that show nothing.
 _TRUSTED_CONTAINERS = frozenset({"mov", "matroska"})
 _TRUSTED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1", "prores"})
+_SHORTFALL = 0.1  # of the stated length; less is rounding, or a stream that ends before the others
 
 
 class _Packet(NamedTuple):
@@ -57,17 +59,25 @@ def read_packet_index(container: InputContainer, stream: VideoStream, name: str)
     """Read all packets of a freshly opened file; None if they do not tell which frames there are.
 
     Raises:
-        DecodeError: A packet is cut short: the file is truncated or damaged.
+        DecodeError: A packet is cut short, or the file ends long before it says: it is truncated or damaged.
     """
     packets: list[_Packet] = []
+    end_seconds = 0.0
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base:
+                end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index != stream.index:
+                continue
             if packet.is_corrupt:
                 raise damaged(name, len(packets), max(stream.frames, len(packets) + 1))
             if packet.size:
                 packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe, not packet.is_discard))
     except av.error.FFmpegError as error:
         raise damaged(name, len(packets), max(stream.frames, len(packets) + 1)) from error
+    share = _share_read(container, stream, len(packets), end_seconds)
+    if share < 1 - _SHORTFALL:
+        raise damaged(name, len(packets), round(len(packets) / share) if packets else None)
     return _index(packets) if _is_trusted(container, stream) else None
 
 
@@ -79,9 +89,22 @@ def damaged(name: str, index: int, total: int | None) -> DecodeError:
     )
 
 
+def _share_read(container: InputContainer, stream: VideoStream, num_packets: int, end_seconds: float) -> float:
+    """How much there is of what the header states; a format that flags a missing end itself counts as whole."""
+    kind = _kind(container)
+    if kind == "avi" and stream.frames:
+        return num_packets / stream.frames
+    if kind == "matroska" and container.duration:
+        return end_seconds * av.time_base / container.duration
+    return 1.0
+
+
+def _kind(container: InputContainer) -> str:
+    return container.format.name.split(",")[0]
+
+
 def _is_trusted(container: InputContainer, stream: VideoStream) -> bool:
-    kind = container.format.name.split(",")[0]
-    return kind in _TRUSTED_CONTAINERS and stream.codec.canonical_name in _TRUSTED_CODECS
+    return _kind(container) in _TRUSTED_CONTAINERS and stream.codec.canonical_name in _TRUSTED_CODECS
 
 
 def _index(packets: list[_Packet]) -> PacketIndex | None:

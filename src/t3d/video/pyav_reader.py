@@ -5,8 +5,11 @@ the index is dropped and pictures are counted from the start, which is exact by 
 and normalising are done elsewhere.
 """
 
+import math
+from array import array
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -14,13 +17,14 @@ import numpy as np
 import torch
 from av.packet import Packet
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 from torch import Tensor
 
 from t3d.errors import DecodeError
 from t3d.tensors import Frames
-from t3d.video.container import average_fps, open_container
+from t3d.video.container import open_container, plausible_fps
 from t3d.video.packets import Entry, damaged, read_packet_index
-from t3d.video.reader import VideoReader, frames_between
+from t3d.video.reader import VideoReader, checked_indices, frames_between, no_such_frame
 from t3d.video.upright import upright
 
 
@@ -44,7 +48,6 @@ class PyAVVideo(VideoReader):
         self._path = path
         self._num_threads = num_threads
         self._container, self._stream = open_container(path, num_threads=num_threads)
-        self.fps = average_fps(self._stream)
         self._seconds_per_tick = float(self._stream.time_base or 0)
         self._reformatter = VideoReformatter()
         self._times_seconds: list[float] | None = None
@@ -53,6 +56,7 @@ class PyAVVideo(VideoReader):
         try:
             self._index = read_packet_index(self._container, self._stream, self.name)
             self._start()
+            self.fps = self._average_fps()
         except BaseException:
             self.close()
             raise
@@ -67,13 +71,11 @@ class PyAVVideo(VideoReader):
 
     def frames(self, indices: Sequence[int] | Tensor) -> Frames:
         """Decode these frames; going on ascending from where the last call ended costs no seek."""
-        wanted = [int(index) for index in indices]
-        if not wanted or min(wanted) < 0:
-            raise DecodeError(f"{self.name}: frames {wanted} were asked for; count from 0 and ask for at least one")
+        wanted = checked_indices(indices, self.name)
         pictures = {index: self._picture(index) for index in sorted(set(wanted))}
         if len({picture.shape for picture in pictures.values()}) > 1:
             raise DecodeError(f"{self.name}: the size of the picture changes in mid-video; re-encode it")
-        return torch.stack([pictures[index] for index in wanted])
+        return torch.from_numpy(np.stack([pictures[index] for index in wanted]))
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """Turn seconds into frames by the time each is shown."""
@@ -94,21 +96,23 @@ class PyAVVideo(VideoReader):
         return [(timestamp - timestamps[0]) * self._seconds_per_tick for timestamp in timestamps]
 
     def _count_frames(self) -> list[float]:
-        """Decode everything once; where the file's times do not ascend, the rate is taken as constant."""
-        container, stream = open_container(self._path, num_threads=self._num_threads)
-        timestamps: list[int | None] = []
-        try:
-            timestamps.extend(frame.pts for frame in _decode(container.demux(stream)))
-        except av.error.FFmpegError as error:
-            raise damaged(self.name, len(timestamps), None) from error
-        finally:
-            container.close()
+        """Times of all frames that decode; where the file's times do not ascend, the rate is taken as constant."""
+        status = self._path.stat()
+        timestamps = _decoded_timestamps(self._path, status.st_size, status.st_mtime_ns, self._num_threads)
         if not timestamps:
             raise self._missing(0, 0)
-        known = [timestamp for timestamp in timestamps if timestamp is not None]
-        if len(known) == len(timestamps) and known == sorted(set(known)):
-            return self._seconds(known)
+        if all(before < after for before, after in pairwise(timestamps)):
+            return self._seconds(timestamps)
         return [index / self.fps for index in range(len(timestamps))]
+
+    def _average_fps(self) -> float:
+        """What the file states, unless the times of its frames tell otherwise: stated rates ignore pauses."""
+        stated = plausible_fps(self._stream.average_rate, self._stream.guessed_rate)
+        if self._index is None or len(self._index.timestamps) < 2:
+            return stated
+        duration_seconds = self._seconds(self._index.timestamps)[-1]
+        measured = (len(self._index.timestamps) - 1) / duration_seconds
+        return stated if math.isclose(measured, stated, rel_tol=0.01) else measured
 
     def _start(self) -> None:
         """Decode the first picture and hold it against the index."""
@@ -120,11 +124,10 @@ class PyAVVideo(VideoReader):
                 self._index = None
                 self._restart(0)
 
-    def _picture(self, index: int) -> Tensor:
+    def _picture(self, index: int) -> NDArray[np.uint8]:
         frame = self._frame(index)
         converted = self._reformatter.reformat(frame, format="rgb24", threads=self._num_threads)
-        picture = np.asarray(converted.to_ndarray(), dtype=np.uint8)
-        return torch.from_numpy(np.ascontiguousarray(upright(picture, frame)))
+        return upright(np.asarray(converted.to_ndarray(), dtype=np.uint8), frame)
 
     def _frame(self, index: int) -> av.VideoFrame:
         try:
@@ -144,7 +147,7 @@ class PyAVVideo(VideoReader):
                     return frame
         except av.error.FFmpegError as error:
             reached, promised = self._next, None if self._index is None else len(self._index.timestamps)
-            self._restart(0)  # an iterator that raised is spent
+            self._restart(0)
             raise damaged(self.name, reached, promised) from error
         raise self._missing(index, self._next)
 
@@ -186,18 +189,37 @@ class PyAVVideo(VideoReader):
         raise _IndexMismatchError
 
     def _drop_index(self) -> None:
-        """Count pictures from now on; a length already told must still hold."""
+        """Count pictures from now on; but a length already told must hold, or the file is damaged."""
         assert self._index is not None
-        promised, self._index, self._times_seconds = len(self._index.timestamps), None, None
-        counted = len(self._times())
-        if counted != promised:
-            raise damaged(self.name, min(counted, promised), promised)
+        promised = len(self._index.timestamps)
+        self._restart(0)  # an iterator that raised is spent
+        times_seconds = self._count_frames()
+        if len(times_seconds) != promised:
+            raise damaged(self.name, min(len(times_seconds), promised), promised)
+        self._index, self._times_seconds = None, times_seconds
         self._restart(0)
 
     def _missing(self, index: int, length: int) -> DecodeError:
         if length == 0:
             return DecodeError(f"{self.name}: not a single frame can be decoded; re-encode or remove it")
-        return DecodeError(f"{self.name}: frame {index} does not exist, it has {length} frames; ask for fewer")
+        return no_such_frame(self.name, index, length)
+
+
+@lru_cache(maxsize=2**15)
+def _decoded_timestamps(path: Path, num_bytes: int, modified_ns: int, num_threads: int) -> Sequence[int]:
+    """Decode a whole file for the time stamps of its pictures, -1 where one has none.
+
+    Remembered as long as the file keeps its size and date: a training comes back to it in every epoch.
+    """
+    timestamps = array("q")
+    container, stream = open_container(path, num_threads=num_threads)
+    try:
+        timestamps.extend(-1 if frame.pts is None else frame.pts for frame in _decode(container.demux(stream)))
+    except av.error.FFmpegError as error:
+        raise damaged(str(path), len(timestamps), None) from error
+    finally:
+        container.close()
+    return timestamps
 
 
 def _decode(packets: Iterator[Packet]) -> Iterator[av.VideoFrame]:

@@ -6,7 +6,7 @@ Nothing here opens a file; see `t3d.video.decode.open_video`.
 from bisect import bisect_left
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -14,6 +14,8 @@ from t3d.errors import DecodeError
 from t3d.tensors import Frames
 
 _CLOCK_ERROR_SECONDS = 0.001  # several containers round times to the millisecond
+
+Reader = TypeVar("Reader")  # not `Self`, which run-time type checks cannot resolve in a method
 
 
 @runtime_checkable
@@ -48,7 +50,7 @@ class VideoReader(Protocol):
         """Let go of the file; the reader is of no use afterwards."""
         ...
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Reader) -> Reader:
         return self
 
     def __exit__(
@@ -67,14 +69,20 @@ def frames_between(
     return first, max(bisect_left(times_seconds, end_seconds - _CLOCK_ERROR_SECONDS), first)
 
 
-def checked_indices(indices: Sequence[int] | Tensor, video_length: int, name: str) -> list[int]:
-    """Plain integers, each the number of a frame.
+def checked_indices(indices: Sequence[int] | Tensor, name: str, *, video_length: int | None = None) -> list[int]:
+    """Plain integers, at least one, each the number of a frame; without a length, the reader finds the last itself.
 
     Raises:
-        DecodeError: An index is negative or past the last frame.
+        DecodeError: There are no indices, or one is negative or past the last frame.
     """
     plain = [int(index) for index in indices]
-    for index in plain:
-        if not 0 <= index < video_length:
-            raise DecodeError(f"{name}: frame {index} does not exist, it has {video_length} frames; ask for fewer")
+    if not plain or min(plain) < 0:
+        raise DecodeError(f"{name}: frames {plain} were asked for; count from 0 and ask for at least one")
+    if video_length is not None and max(plain) >= video_length:
+        raise no_such_frame(name, max(plain), video_length)
     return plain
+
+
+def no_such_frame(name: str, index: int, video_length: int) -> DecodeError:
+    """Say that a video is shorter than the caller thought; the caller raises."""
+    return DecodeError(f"{name}: frame {index} does not exist, it has {video_length} frames; ask for fewer")

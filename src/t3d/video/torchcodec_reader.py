@@ -45,7 +45,7 @@ class TorchCodecVideo(VideoReader):
         """Decode these frames."""
         if self._decoder is None:
             return self._packets.frames(indices)
-        wanted = checked_indices(indices, len(self), self.name)
+        wanted = checked_indices(indices, self.name, video_length=len(self))
         needed = sorted(set(wanted))
         try:
             pictures = self._decoder.get_frames_at(needed).data  # (T, H, W, C)

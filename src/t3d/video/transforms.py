@@ -6,14 +6,18 @@ Every choice is drawn once for a clip, never for a single frame. Which frames, a
 import math
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from t3d.tensors import Clip, Clips, Frames, Views
+from t3d.tensors import Clip, Clips, Views
 from t3d.video.spec import AugmentSpec, PixelSpec
 
+Pictures = UInt8[Tensor, "T height width C"]
+"""`Frames`, in sizes of their own: a crop is not as high and wide as the picture it is taken from."""
 
-def train_view(frames: Frames, pixels: PixelSpec, augment: AugmentSpec, generator: torch.Generator) -> Clip:
+
+def train_view(frames: Pictures, pixels: PixelSpec, augment: AugmentSpec, generator: torch.Generator) -> Clip:
     """Resize, crop somewhere, perhaps flip, perhaps change colours: one random look at a clip.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 4, for the five crops and the flip; the rest is common practice.
@@ -28,14 +32,14 @@ def train_view(frames: Frames, pixels: PixelSpec, augment: AugmentSpec, generato
     return _jitter(pictures.transpose(0, 1), augment, generator).contiguous()
 
 
-def centre_view(frames: Frames, pixels: PixelSpec) -> Clip:
+def centre_view(frames: Pictures, pixels: PixelSpec) -> Clip:
     """Resize and take the centre crop: the plain test view."""
     pictures = _resize(frames, pixels)
     height, width = pictures.shape[-2:]
     return _crop(pictures, (height - pixels.crop_size) // 2, (width - pixels.crop_size) // 2, pixels.crop_size)
 
 
-def three_views(frames: Frames, pixels: PixelSpec) -> Views:
+def three_views(frames: Pictures, pixels: PixelSpec) -> Views:
     """Resize and take three crops along the longer side: its start, its centre, its end."""
     pictures = _resize(frames, pixels)
     down, right = (length - pixels.crop_size for length in pictures.shape[-2:])
@@ -59,7 +63,7 @@ def normalise(clips: Views, pixels: PixelSpec) -> Clips:
     return (clips.float() - mean) / std
 
 
-def _resize(frames: Frames, pixels: PixelSpec) -> Tensor:
+def _resize(frames: Pictures, pixels: PixelSpec) -> Tensor:
     pictures = frames.permute(0, 3, 1, 2)  # (T, C, H, W)
     height, width = pictures.shape[-2:]
     if pixels.resize_mode == "exact":

@@ -1,8 +1,10 @@
 """Turn a decoded picture the way its file says it is to be shown, rounded to quarter turns."""
 
+from typing import cast
+
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData
 from numpy.typing import NDArray
 
 
@@ -11,9 +13,10 @@ def upright(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint
 
     The matrix sends the stored point (x, y) to (a x + c y, b x + d y); telephones write one for portrait recordings.
     """
-    if Type.DISPLAYMATRIX not in frame.side_data:
+    matrix = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))  # PyAV's stub knows of no keys
+    if matrix is None:
         return picture
-    a, b, _, c, d = np.frombuffer(bytes(frame.side_data[Type.DISPLAYMATRIX]), dtype=np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
     if abs(b) > abs(a):  # rows become columns
         picture, a, d = picture.transpose(1, 0, 2), c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

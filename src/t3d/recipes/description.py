@@ -1,0 +1,58 @@
+"""What a result must say about itself: which weights, which videos, which views, which caveats."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from t3d.config import EvaluateConfig
+from t3d.data.samples import VideoList
+from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
+from t3d.engine.metrics import VideoResult
+from t3d.engine.runs import versions
+from t3d.recipes.views import view_spec
+
+SCHEMA_VERSION = 1
+
+
+def describe(
+    config: EvaluateConfig, card: ModelCard, videos: VideoList, results: Sequence[VideoResult], *, command: str
+) -> dict[str, Any]:
+    """What `metrics.json` holds beside the figures."""
+    file = weights_file(config.weights)
+    trained = card.training
+    caveats = list(trained.get("caveats", []))
+    if config.subset != "test":
+        caveats.append(f"these are {config.subset} videos, not test videos")
+    selected = trained.get("select_on", "unknown")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": {"arch": card.arch, "overrides": dict(card.overrides), "num_classes": len(card.labels)},
+        "dataset": {
+            "name": videos.root.name,
+            "root": str(videos.root),
+            "format": videos.format,
+            "subset": config.subset,
+            "split_number": config.split if config.split is not None else trained.get("split", 1),
+            "split": videos.split,
+            "missing": [str(path) for path in videos.missing],
+        },
+        "protocol": {
+            "views": str(view_spec(config.scoring)),
+            "num_frames": card.clip.num_frames,
+            "frame_stride": card.clip.frame_stride,
+            "order": card.clip.order,
+            "resize": card.pixels.resize,
+            "crop_size": card.pixels.crop_size,
+            "precision": config.scoring.precision,
+            "averaged": "softmax scores of all views of a video",
+        },
+        "selection": "last epoch" if selected == "none" else f"best epoch on {selected} videos",
+        "seed": trained.get("seed", 0),
+        "training": {key: trained.get(key) for key in ("command", "preset", "lineage")},
+        "checkpoint": {"file": str(file), "sha256": file_hash(file)},
+        "command": command,
+        "warnings": [*caveats, *videos.warnings],
+        "undecodable": [result.error for result in results if result.error],
+        "versions": versions(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,257 @@
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from t3d.engine import checkpoints
+from t3d.engine.checkpoints import (
+    WEIGHTS_NAME,
+    ModelCard,
+    file_hash,
+    initialise_from,
+    load_model,
+    read_state,
+    read_weights,
+    save_state,
+    save_weights,
+    weights_file,
+    write_text,
+)
+from t3d.errors import CheckpointError
+from t3d.video.spec import ClipSpec, PixelSpec
+
+MakeModel = Callable[..., nn.Module]
+
+
+@pytest.fixture
+def saved(tmp_path: Path, card: ModelCard, micro_model: MakeModel) -> Path:
+    path = tmp_path / WEIGHTS_NAME
+    save_weights(path, micro_model().state_dict(), card)
+    return path
+
+
+def test_weights_and_card_come_back_exactly(saved: Path, card: ModelCard, micro_model: MakeModel) -> None:
+    tensors, read = read_weights(saved)
+    expected = micro_model().state_dict()
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], value) for name, value in expected.items())
+    assert read == card
+    assert [path.name for path in saved.parent.iterdir()] == [WEIGHTS_NAME]
+
+
+def test_a_loaded_network_gives_the_same_scores_in_evaluation_mode(saved: Path, micro_model: MakeModel) -> None:
+    clips = torch.rand(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    model, card = load_model(saved)
+    assert not model.training
+    with torch.no_grad():
+        assert torch.equal(model(clips), micro_model().eval()(clips))
+    assert card.labels == ("clap", "run", "wave")
+
+
+def test_a_run_folder_stands_for_its_weights(saved: Path) -> None:
+    assert weights_file(saved.parent) == saved
+    assert weights_file(saved) == saved
+    assert read_weights(saved.parent)[1] == read_weights(saved)[1]
+
+
+def test_a_card_survives_json() -> None:
+    card = ModelCard(
+        arch="t3d_tiny",
+        overrides={"dropout": 0.1, "keep_last_plane": True, "blocks": [1, 1, 1, 1]},
+        labels=("a b", "ü", 'quoted "c"'),
+        clip=ClipSpec(num_frames=7, frame_stride=3, short="hold", order="shuffled"),
+        pixels=PixelSpec(resize=40, resize_mode="exact", crop_size=33, mean=(0.1, 0.2, 0.3), std=(1 / 3, 0.5, 0.7)),
+        training={"seed": 3, "lineage": [{"file": "x", "sha256": "y"}], "split": None},
+    )
+    text = card.to_json()
+    assert ModelCard.from_json(text) == card
+    assert json.loads(text)["schema_version"] == 1
+
+
+def _refusal(path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.99])
+def test_a_truncated_file_is_refused(share: float, saved: Path) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(share * len(content))])
+    assert "not a complete safetensors file" in _refusal(saved)
+
+
+def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"classifier.weight": torch.zeros(1)}, path)
+    assert "not a complete safetensors file" in _refusal(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_foreign_safetensors_are_refused(metadata: dict[str, str] | None, tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(1)}, str(path), metadata=metadata)
+    assert "holds tensors but no t3d description" in _refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema_version": 2}, "schema version 2 is newer"),
+        ({"arch": None, "surprise": 1}, "surprise"),
+        ({"clip": {"num_frames": 0}}, "num_frames 0"),
+        ({"pixels": None}, "cannot be read"),
+    ],
+)
+def test_descriptions_of_another_kind_are_refused(
+    change: dict[str, Any], reason: str, tmp_path: Path, card: ModelCard
+) -> None:
+    text = json.dumps(json.loads(card.to_json()) | change)
+    assert reason in _refusal(_described(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "5", "null", "{not json"])
+def test_descriptions_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
+    assert "description cannot be read" in _refusal(_described(tmp_path, text))
+
+
+def _described(folder: Path, text: str) -> Path:
+    path = folder / "described.safetensors"
+    save_file({"weight": torch.zeros(1)}, str(path), metadata={"t3d": text})
+    return path
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    assert "no such run folder or weights file" in _refusal(tmp_path / "nothing")
+    assert f"no {WEIGHTS_NAME} in this folder" in _refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"labels": ("clap", "run")}, {"arch": "densenet3d_tiny"}, {"overrides": {"growth_rate": 5}}, {"arch": "x"}],
+)
+def test_weights_of_another_shape_are_refused(
+    other: dict[str, Any], tmp_path: Path, card: ModelCard, micro_model: MakeModel
+) -> None:
+    path = tmp_path / WEIGHTS_NAME
+    save_weights(path, micro_model().state_dict(), replace(card, **other))
+    with pytest.raises(CheckpointError, match=r"weights do not fit") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_equal_classes_start_from_the_whole_network(saved: Path, card: ModelCard, micro_model: MakeModel) -> None:
+    model = micro_model(seed=5)
+    parent = initialise_from(model, saved, card.labels)
+    assert parent == card
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in micro_model().state_dict().items())
+
+
+@pytest.mark.parametrize("labels", [("clap", "run"), ("wave", "run", "clap"), ("a", "b", "c", "d")])
+def test_other_classes_keep_their_head(labels: tuple[str, ...], saved: Path, micro_model: MakeModel) -> None:
+    """Also classes of the same number in another order."""
+    model = micro_model(seed=5, num_classes=len(labels))
+    initialise_from(model, saved, labels)
+    old, fresh = micro_model().state_dict(), micro_model(seed=5, num_classes=len(labels)).state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, (fresh if name.startswith("classifier.") else old)[name]), name
+
+
+@pytest.mark.parametrize("changes", [{"growth_rate": 5}, {"ttl_compress": True}, {"blocks": [1, 1, 1, 2]}])
+def test_a_network_that_does_not_fit_is_not_started_from(
+    changes: dict[str, Any], saved: Path, card: ModelCard, micro_model: MakeModel
+) -> None:
+    model = micro_model(seed=5, **changes)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"holds t3d_tiny, whose .* do not fit; use --arch t3d_tiny"):
+        initialise_from(model, saved, card.labels)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+def test_the_hash_is_the_start_of_sha256(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert file_hash(tmp_path / "file") == "ba7816bf8f01cfea" == sha256(b"abc").hexdigest()[:16]
+
+
+def _break(*_: object, **__: object) -> None:
+    raise OSError("No space left on device")
+
+
+def test_a_failed_write_leaves_the_old_weights(
+    saved: Path, card: ModelCard, micro_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+    monkeypatch.setattr(checkpoints, "save_file", _break)
+    with pytest.raises(OSError, match="No space"):
+        save_weights(saved, micro_model(seed=1).state_dict(), card)
+    assert saved.read_bytes() == before
+
+
+def test_a_write_cut_short_leaves_the_old_weights(
+    saved: Path, card: ModelCard, micro_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(tensors: object, path: str, metadata: object) -> None:
+        Path(path).write_bytes(b"half")
+        _break()
+
+    before = saved.read_bytes()
+    monkeypatch.setattr(checkpoints, "save_file", cut)
+    with pytest.raises(OSError, match="No space"):
+        save_weights(saved, micro_model(seed=1).state_dict(), card)
+    assert saved.read_bytes() == before
+
+
+def test_a_failed_write_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.pt"
+    save_state(path, {"step": 1})
+    monkeypatch.setattr(checkpoints.torch, "save", _break)
+    with pytest.raises(OSError, match="No space"):
+        save_state(path, {"step": 2})
+    assert read_state(path) == {"step": 1}
+
+
+def test_text_replaces_text_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "ü\n")
+    write_text(path, "b\n")
+    assert path.read_text(encoding="utf-8") == "b\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_state_comes_back(tmp_path: Path) -> None:
+    state = {"tensor": torch.arange(3), "rows": [{"lr": 0.1}], "lowest": math.inf, "best": (0.5, -1.0), "none": None}
+    save_state(tmp_path / "state.pt", state)
+    read = read_state(tmp_path / "state.pt")
+    assert torch.equal(read.pop("tensor"), state.pop("tensor"))
+    assert read == state
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half of it", b"text"])
+def test_a_damaged_state_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state\.pt: damaged .*; start again with --overwrite") as caught:
+        read_state(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    torch.save({"callback": Path}, path)
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_state(path)
+
+
+def test_a_missing_state_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing to resume; run without --resume"):
+        read_state(tmp_path / "state.pt")

@@ -1,0 +1,138 @@
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from program import MICRO, NUM_TEST, Call, finish, start, write_list
+from t3d import cli
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", str(trained), "--output", str(folder), "--workers", "0", "--accelerator", "cpu"])
+    assert ended.value.code == 0
+    return folder
+
+
+def test_run_folder_holds_what_the_readme_promises(trained: Path, t3d: Call, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    assert t3d("evaluate", run, "--workers", 0).code == 0
+    names = {"config.json", "weights.safetensors", "metrics.json", "predictions.csv", "report.html"}
+    assert names <= {path.name for path in run.iterdir()}
+    assert not list(run.rglob("*.partial*"))
+
+
+def test_metrics_are_the_fractions_of_the_predictions(evaluated: Path) -> None:
+    metrics, rows = json.loads((evaluated / "metrics.json").read_text()), _rows(evaluated)
+    assert metrics["schema_version"] == 1
+    hits = [row["label"] == row["predicted"] for row in rows]
+    assert metrics["video"]["top1"] == sum(hits) / NUM_TEST
+    assert metrics["video"]["top5"] == 1.0  # of two classes
+    by_class = [[hit for hit, row in zip(hits, rows, strict=True) if row["label"] == label] for label in "ab"]
+    assert metrics["video"]["mean_class"] == pytest.approx(sum(sum(part) / len(part) for part in by_class) / 2)
+    views = sum(int(row["num_views"]) for row in rows)
+    assert views == metrics["clip"]["num_clips"] == sum((8 + index) // 4 for index in range(NUM_TEST))
+    assert metrics["clip"]["top1"] == sum(int(row["views_correct"]) for row in rows) / views
+
+
+def test_two_processes_give_the_digits_of_one(trained: Path, evaluated: Path, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "t3d"]
+    flags = ("--devices", 2, "--accelerator", "cpu", "--workers", 0, "--output")
+    children = start("evaluate", trained, *flags, tmp_path / "children")
+    siblings = start("evaluate", trained, *flags, tmp_path / "siblings", launcher=torchrun)
+    outcomes = [finish(children), finish(siblings)]
+    assert outcomes[0].err == f"report: {tmp_path / 'children' / 'report.html'}\n"
+    assert [row["video"] for row in _rows(evaluated)] == [f"clips/test{index}.mp4" for index in range(NUM_TEST)]
+    expected = (evaluated / "predictions.csv").read_bytes()
+    for folder, outcome in zip(("children", "siblings"), outcomes, strict=True):
+        assert outcome.code == 0, outcome.err
+        assert outcome.out.count("video top-1") == 1
+        assert (tmp_path / folder / "predictions.csv").read_bytes() == expected
+
+
+def test_undecodable_video_is_listed_and_counted_wrong(trained: Path, dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    shutil.copytree(dataset.parent, tmp_path / "data")
+    broken = tmp_path / "data" / "clips" / "test1.mp4"
+    broken.write_bytes(broken.read_bytes()[:300])
+    outcome = t3d("evaluate", trained, tmp_path / "data" / "videos.csv", "--output", tmp_path / "out", "--workers", 0)
+    assert outcome.code == 1
+    assert str(broken) in outcome.err
+    metrics, rows = json.loads((tmp_path / "out" / "metrics.json").read_text()), _rows(tmp_path / "out")
+    assert [str(broken) in line for line in metrics["undecodable"]] == [True]
+    assert [row["video"] for row in rows if row["error"]] == ["clips/test1.mp4"]
+    hits = sum(row["label"] == row["predicted"] for row in rows)
+    assert metrics["video"]["top1"] == hits / NUM_TEST
+    assert str(broken) in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_undecodable_video_with_two_processes(trained: Path, dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset.parent, tmp_path / "data")
+    (tmp_path / "data" / "clips" / "test1.mp4").write_bytes(b"")  # in the second process's share
+    flags = ("--output", tmp_path / "out", "--devices", 2, "--accelerator", "cpu", "--workers", 0)
+    outcome = finish(
+        start("evaluate", trained, tmp_path / "data" / "videos.csv", *flags, launcher=[sys.executable, "-m", "t3d"])
+    )
+    assert outcome.code == 1
+    assert outcome.err.count("counted as wrong") == 1
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_views_are_clips_times_crops(trained: Path, t3d: Call, tmp_path: Path) -> None:
+    flags = ("--clips", 3, "--crops", 3, "--output", tmp_path, "--workers", 0)
+    assert t3d("evaluate", trained, *flags).code == 0
+    assert {row["num_views"] for row in _rows(tmp_path)} == {"9"}
+    assert json.loads((tmp_path / "metrics.json").read_text())["protocol"]["views"] == (
+        "3 evenly spaced clips x 3 crops"
+    )
+
+
+def test_parquet_holds_the_same_and_replaces_the_csv(trained: Path, evaluated: Path, t3d: Call, tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").write_text("of an earlier evaluation")
+    flags = ("--predictions", "parquet", "--output", tmp_path, "--workers", 0)
+    assert t3d("evaluate", trained, *flags).code == 0
+    rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [row["video"] for row in rows] == [row["video"] for row in _rows(evaluated)]
+    assert [row["score:a"] for row in rows] == [float(row["score:a"]) for row in _rows(evaluated)]
+    assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_other_classes_are_refused(trained: Path, dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    rows = [
+        {"path": str(dataset.parent / "clips" / f"{split}{index}.mp4"), "label": label, "split": split, "group": group}
+        for index, (split, label, group) in enumerate([("train", "a", "1"), ("train", "zebra", "2")])
+    ]
+    rows.append({"path": str(dataset.parent / "clips" / "test0.mp4"), "label": "a", "split": "test", "group": "3"})
+    outcome = t3d("evaluate", trained, write_list(tmp_path / "other.csv", rows), "--output", tmp_path / "out")
+    assert outcome.code == 2
+    assert "'b'" in outcome.err or "b)" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_selection_on_test_videos_is_printed_with_every_result(dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained = t3d("train", dataset, "--output", run, *MICRO, "--max-steps", 1, "--select-on", "test")
+    assert trained.code == 0
+    assert "TEST" in trained.err
+    assert t3d("evaluate", run, "--workers", 0).code == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert any("TEST" in line for line in metrics["warnings"])
+    assert metrics["selection"] == "best epoch on test videos"
+    assert "selected on the TEST videos" in (run / "report.html").read_text()
+
+
+def test_training_videos_as_test_are_called_so(trained: Path, t3d: Call, tmp_path: Path) -> None:
+    assert t3d("evaluate", trained, "--subset", "train", "--output", tmp_path, "--workers", 0).code == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert "these are train videos, not test videos" in metrics["warnings"]
+    assert metrics["video"]["num_videos"] == 8

@@ -1,0 +1,153 @@
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from program import MICRO, Call, finish, start, write_dataset
+
+LONG = (*MICRO, "--epochs", 6, "--min-steps", 0, "--ema-decay", 0.9, "--dropout", 0.2)  # 4 updates an epoch
+FILES = ("weights.safetensors", "last.safetensors")
+
+
+def _wait_for_savings(process: "subprocess.Popen[str]", folder: Path, count: int) -> None:
+    """Return once the trainer state has been written anew so many times."""
+    state, seen = folder / "trainer" / "state.pt", set()
+    if state.exists():
+        seen.add(state.stat().st_ino)
+    count += len(seen)
+    while len(seen) < count and process.poll() is None:
+        if state.exists():
+            seen.add((state.stat().st_mtime_ns, state.stat().st_ino))
+        time.sleep(0.001)
+
+
+def _assert_same_weights(folder: Path, expected: Path) -> None:
+    for name in FILES:
+        ours, theirs = load_file(folder / name), load_file(expected / name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    outcome = finish(start("train", dataset, "--output", folder, *LONG))
+    assert outcome.code == 0, outcome.err
+    return folder
+
+
+@pytest.mark.slow
+def test_run_killed_at_random_updates_ends_in_the_same_weights(
+    dataset: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    draw = random.Random(0)
+    flags = ("--output", tmp_path, *LONG, "--workers", 2, "--checkpoint-steps", 1)
+    resume: tuple[str, ...] = ()
+    for _ in range(3):
+        process = start("train", dataset, *flags, *resume)
+        _wait_for_savings(process, tmp_path, draw.randint(2, 7))
+        os.killpg(process.pid, signal.SIGKILL)
+        assert finish(process).code == -signal.SIGKILL, "ended before it was killed"
+        resume = ("--resume",)
+    last = finish(start("train", dataset, *flags, "--resume"))
+    assert last.code == 0, last.err
+    _assert_same_weights(tmp_path, uninterrupted)
+    done = [json.loads((folder / "training.json").read_text()) for folder in (tmp_path, uninterrupted)]
+    assert [result["steps"] for result in done] == [24, 24]
+    rows = [(folder / "log.csv").read_text().splitlines() for folder in (tmp_path, uninterrupted)]
+    without_seconds = [[line.split(",")[:2] + line.split(",")[3:] for line in lines] for lines in rows]
+    assert without_seconds[0] == without_seconds[1]
+
+
+def test_interrupted_run_says_one_line_and_goes_on(dataset: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    flags = ("--output", tmp_path, *LONG, "--workers", 2)
+    process = start("train", dataset, *flags, "--checkpoint-steps", 1)
+    _wait_for_savings(process, tmp_path, 3)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers, too
+    outcome = finish(process)
+    assert outcome.code == 130
+    lines = [line for line in outcome.err.splitlines() if not line.startswith(("training ", "epoch "))]
+    assert lines == ["t3d: interrupted; --resume goes on from the last saved update"]
+    last = finish(start("train", dataset, *flags, "--resume"))
+    assert last.code == 0, last.err
+    _assert_same_weights(tmp_path, uninterrupted)
+
+
+def test_two_processes_train_and_report_once(dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    flags = ("--output", tmp_path, *MICRO, "--max-steps", 3, "--devices", 2, "--select-on", "validation")
+    outcome = finish(start("train", dataset, *flags, launcher=[sys.executable, "-m", "t3d"]))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("3 updates") == 1
+    assert all(line.startswith(("training ", "epoch ")) for line in outcome.err.splitlines()), outcome.err
+    assert t3d("evaluate", tmp_path, "--workers", 0).code == 0
+
+
+def test_bad_video_ends_all_processes_without_a_traceback(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    for index in range(8):
+        (tmp_path / "data" / "clips" / f"train{index}.mp4").write_bytes(b"")
+    flags = ("--output", tmp_path / "run", *MICRO, "--max-steps", 3, "--devices", 2)
+    outcome = finish(start("train", data, *flags))
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert "--bad-videos skip" in outcome.err
+
+
+def test_refused_folder_starts_no_second_process(dataset: Path, trained: Path, t3d: Call) -> None:
+    outcome = t3d("train", dataset, "--output", trained, *MICRO, "--devices", 2)
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+
+
+def test_skipped_videos_are_listed(t3d: Call, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    (tmp_path / "data" / "clips" / "train3.mp4").write_bytes(b"no video")
+    flags = ("--output", tmp_path / "run", *MICRO, "--resize", 64, "--crop-size", 64, "--max-steps", 4)
+    stopped = t3d("train", data, *flags)
+    assert stopped.code == 2
+    assert "train3.mp4" in stopped.err
+    outcome = t3d("train", data, *flags, "--bad-videos", "skip", "--overwrite")
+    assert outcome.code == 0
+    assert "skipped.csv" in outcome.err
+    assert "train3.mp4" in (tmp_path / "run" / "skipped.csv").read_text()
+
+
+def test_head_is_new_where_classes_differ(trained: Path, t3d: Call, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    data.write_text(data.read_text().replace(",a,", ",dog,"))
+    outcome = t3d("train", data, "--output", tmp_path / "run", *MICRO, "--max-steps", 1, "--init", trained)
+    assert outcome.code == 0
+    assert "the head starts anew" in outcome.err
+    model = json.loads((tmp_path / "run" / "config.json").read_text())["model"]
+    assert model["labels"] == ["b", "dog"]
+    assert model["training"]["lineage"][0]["file"] == str(trained / "weights.safetensors")
+
+
+def test_initial_weights_are_those_of_the_file(dataset: Path, trained: Path, t3d: Call, tmp_path: Path) -> None:
+    flags = ("--output", tmp_path, *MICRO, "--max-steps", 1, "--init", trained, "--lr", 0, "--ema-decay", "None")
+    assert t3d("train", dataset, *flags).code == 0
+    ours, theirs = (load_file(folder / "weights.safetensors") for folder in (tmp_path, trained))
+    learnt = [key for key in ours if "running" not in key and "num_batches" not in key]
+    assert all(torch.equal(ours[key], theirs[key]) for key in learnt)
+
+
+def test_recorded_command_repeats_the_run(dataset: Path, t3d: Call, trained: Path) -> None:
+    card = json.loads((trained / "config.json").read_text())["model"]
+    assert card["training"]["command"].startswith(f"t3d train {dataset} --output {trained} --num-frames 4")
+
+
+def test_overwrite_removes_what_the_old_run_left(dataset: Path, trained: Path, t3d: Call, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "metrics.json").write_text("{}")
+    assert t3d("train", dataset, "--output", run, *MICRO, "--max-steps", 1, "--overwrite").code == 0
+    assert not (run / "metrics.json").exists()
+    assert json.loads((run / "training.json").read_text())["steps"] == 1
