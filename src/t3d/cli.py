@@ -7,7 +7,8 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -100,7 +101,8 @@ def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: A
     if verb == "train":
         from t3d.presets import preset
 
-        default = replace(preset(_preset_named(flags)), data=tyro.MISSING)
+        default = copy(preset(_preset_named(flags)))
+        object.__setattr__(default, "data", tyro.MISSING)  # asks tyro to ask the user; not a value of its type
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     return tyro.cli(kind, prog=f"t3d {verb}", args=list(flags), default=default, config=settings)
 

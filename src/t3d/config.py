@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from t3d.errors import ConfigError
-from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, ViewSpec
 
 Format = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
 Accelerator = Literal["auto", "cpu", "cuda"]
@@ -160,12 +160,7 @@ class TrainConfig:
 class ScoringOptions:
     """How a video becomes clips and scores."""
 
-    clips: int | None = None
-    """Evenly spaced clips of each video; left out, all non-overlapping clips, as in the paper."""
-    crops: Literal[1, 3] = 1
-    """The centre crop, or three along the longer side."""
-    batch_size: int = 8
-    """Clips scored at once."""
+    views: ViewSpec = field(default_factory=ViewSpec)
     workers: int = 2
     """Processes that decode videos."""
     accelerator: Accelerator = "auto"
@@ -176,10 +171,7 @@ class ScoringOptions:
     """Library that decodes videos."""
 
     def __post_init__(self) -> None:
-        _at_least(1, batch_size=self.batch_size)
         _at_least(0, workers=self.workers)
-        if self.clips is not None:
-            _at_least(1, clips=self.clips)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,13 +296,13 @@ def _check_train(config: TrainConfig) -> None:
         raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
 
 
-def _at_least(smallest: int, **values: float | None) -> None:
+def _at_least(smallest: int, **values: int | float | None) -> None:
     for name, value in values.items():
         if value is not None and not value >= smallest:  # so that not-a-number is refused, too
             raise ConfigError(f"--{name.replace('_', '-')} {value} must be at least {smallest}")
 
 
-def _share(**values: float | None) -> None:
+def _share(**values: int | float | None) -> None:
     for name, value in values.items():
         if value is not None and not 0 <= value <= 1:
             raise ConfigError(f"--{name.replace('_', '-')} {value} must lie between 0 and 1")

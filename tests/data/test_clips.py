@@ -24,7 +24,7 @@ from t3d.data.samples import Sample
 from t3d.errors import DecodeError
 from t3d.video.arrays import ArrayVideo
 from t3d.video.decode import open_video
-from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, ViewSpec
 
 PIXELS = PixelSpec(resize=8, crop_size=8)
 PLAIN = AugmentSpec(crop="centre", flip_probability=0.0)
@@ -271,8 +271,9 @@ def test_a_weight_of_zero_is_never_drawn() -> None:
 
 
 def _scoring(samples: Sequence[Sample], **options: object) -> list[Chunk]:
-    settings = {"clip": ClipSpec(num_frames=4), "num_clips": None, "num_crops": 1, "batch_size": 2, **options}
-    return list(ScoringClips(samples, pixels=PIXELS, open_video=open_numbered, **settings))
+    clip = options.pop("clip", ClipSpec(num_frames=4))
+    views = ViewSpec(**{"batch_size": 2, **options})
+    return list(ScoringClips(samples, clip=clip, pixels=PIXELS, views=views, open_video=open_numbered))
 
 
 def test_chunks_cover_all_clips_once_and_never_mix_videos() -> None:
@@ -292,10 +293,15 @@ def test_chunks_cover_all_clips_once_and_never_mix_videos() -> None:
 
 
 def test_evenly_spaced_clips() -> None:
-    (chunk,) = _scoring(_samples("14-a"), num_clips=3, batch_size=8)
+    (chunk,) = _scoring(_samples("14-a"), clips=3, batch_size=8)
     assert chunk.frames == ((0, 3), (5, 8), (10, 13))
-    (chunk,) = _scoring(_samples("14-a"), num_clips=1, batch_size=8)
+    (chunk,) = _scoring(_samples("14-a"), clips=1, batch_size=8)
     assert chunk.frames == ((5, 8),)
+
+
+def test_clips_a_step_apart_overlap_to_the_last_that_fits() -> None:
+    (chunk,) = _scoring(_samples("11-a"), step=3, batch_size=8)
+    assert chunk.frames == ((0, 3), (3, 6), (6, 9))
 
 
 def test_seconds_restrict_scored_frames() -> None:
@@ -305,13 +311,13 @@ def test_seconds_restrict_scored_frames() -> None:
 
 def test_three_crops_stand_side_by_side() -> None:
     """Two clips a chunk would be six views, more than a batch of 5, so it is one."""
-    chunks = _scoring(_samples("8-wide"), num_crops=3, batch_size=5)
+    chunks = _scoring(_samples("8-wide"), crops=3, batch_size=5)
     assert [chunk.views.shape for chunk in chunks] == [(3, 3, 4, 8, 8)] * 2
     assert [chunk.views[:, 0, 0, 0, 0].tolist() for chunk in chunks] == [[0] * 3, [4] * 3]
 
 
 def test_a_batch_smaller_than_the_crops_still_holds_a_clip() -> None:
-    assert [len(chunk.views) for chunk in _scoring(_samples("8-wide"), num_crops=3, batch_size=1)] == [3, 3]
+    assert [len(chunk.views) for chunk in _scoring(_samples("8-wide"), crops=3, batch_size=1)] == [3, 3]
 
 
 def test_an_error_in_the_middle_ends_the_video_and_not_the_list() -> None:
@@ -334,9 +340,7 @@ def test_workers_share_videos_out_by_turns() -> None:
         samples,
         clip=ClipSpec(num_frames=4),
         pixels=PIXELS,
-        num_clips=None,
-        num_crops=1,
-        batch_size=1,
+        views=ViewSpec(batch_size=1),
         open_video=open_numbered,
     )
     alone = list(clips)
@@ -384,9 +388,7 @@ def real_video(make_video: Callable[..., Path]) -> Path:
 def test_a_real_file_is_read(real_video: Path) -> None:
     sample = Sample(name="v", path=real_video, label=0, group="v")
     spec = ClipSpec(num_frames=4, frame_stride=5)
-    (chunk,) = ScoringClips(
-        [sample], clip=spec, pixels=PIXELS, num_clips=None, num_crops=1, batch_size=4, open_video=open_video
-    )
+    (chunk,) = ScoringClips([sample], clip=spec, pixels=PIXELS, views=ViewSpec(batch_size=4), open_video=open_video)
     levels = chunk.views[0, 0, :, 4, 4].float()
     expected = torch.linspace(20, 235, 20)[[0, 5, 10, 15]]
     torch.testing.assert_close(levels, expected, atol=3.0, rtol=0.0)

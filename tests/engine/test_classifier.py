@@ -9,9 +9,10 @@ import t3d.engine.classifier as classifier
 from t3d.data.samples import Sample
 from t3d.engine.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
 from t3d.engine.classifier import Classifier, Prediction, as_prediction, as_sample, load, predict
-from t3d.engine.scoring import VideoScores, ViewSpec
+from t3d.engine.scoring import VideoScores
 from t3d.errors import CheckpointError, DecodeError
 from t3d.video.decode import open_video
+from t3d.video.spec import ViewSpec
 
 
 @pytest.fixture

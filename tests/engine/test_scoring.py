@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from t3d.data.samples import Sample
-from t3d.engine.scoring import VideoScores, ViewSpec, score_videos
+from t3d.engine.scoring import VideoScores, score_videos
 from t3d.errors import DecodeError
 from t3d.video.arrays import ArrayVideo
-from t3d.video.spec import ClipSpec, PixelSpec
+from t3d.video.spec import ClipSpec, PixelSpec, ViewSpec
 
 CLIP = ClipSpec(num_frames=4)
 PIXELS = PixelSpec(resize=32, crop_size=32)
@@ -131,6 +131,7 @@ def test_no_videos_give_no_scores(model: nn.Module, open_noise: OpenNoise) -> No
     ("views", "text"),
     [
         (ViewSpec(), "non-overlapping clips x centre crop"),
+        (ViewSpec(step=8), "clips 8 frames apart x centre crop"),
         (ViewSpec(clips=10, crops=3), "10 evenly spaced clips x 3 crops"),
     ],
 )

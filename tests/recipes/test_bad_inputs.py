@@ -70,7 +70,7 @@ CASES = [
     Case(line="evaluate {run} {absent}", says="{absent}", installed=True),
     Case(line="evaluate {run} --output {text.mp4}", says="{text.mp4}"),
     Case(line="evaluate {run} --subset validation", says="validation"),
-    Case(line="evaluate {run} --batch-size 0", says="--batch-size 0", installed=True),
+    Case(line="evaluate {run} --batch-size 0", says="0 must be at least 1", installed=True),
     # predict
     Case(line="predict {run}", says="t3d predict RUN clip.mp4"),
     Case(line="predict {run} {empty}", says="{empty}", installed=True),

@@ -18,8 +18,8 @@ from t3d.data.samples import Sample
 from t3d.errors import DecodeError
 from t3d.tensors import Clip, FrameIndices, Views
 from t3d.video.decode import VideoReader
-from t3d.video.sampling import non_overlapping_clips, random_clip, shuffle_frames, uniform_clips
-from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+from t3d.video.sampling import non_overlapping_clips, random_clip, shuffle_frames, sliding_clips, uniform_clips
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, ViewSpec
 from t3d.video.transforms import centre_view, three_views, train_view
 
 OpenVideo = Callable[[Path], VideoReader]
@@ -162,17 +162,14 @@ class ScoringClips(IterableDataset[Chunk]):
         *,
         clip: ClipSpec,
         pixels: PixelSpec,
-        num_clips: int | None,
-        num_crops: int,
-        batch_size: int,
+        views: ViewSpec,
         open_video: OpenVideo,
     ) -> None:
         self.samples = samples
         self.clip = clip
         self.pixels = pixels
-        self.num_clips = num_clips
-        self.num_crops = num_crops
-        self.clips_per_chunk = max(1, batch_size // num_crops)
+        self.views = views
+        self.clips_per_chunk = max(1, views.batch_size // views.crops)
         self.open_video = open_video
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -192,24 +189,26 @@ class ScoringClips(IterableDataset[Chunk]):
             for part in clips.split(self.clips_per_chunk):
                 yield Chunk(
                     index=index,
-                    views=self._views(video, part),
+                    views=self._looks(video, part),
                     frames=tuple((int(row.min()), int(row.max())) for row in part),
                     fps=video.fps,
                     num_clips=len(clips),
                 )
 
     def _pick(self, video_length: int, sample: Sample) -> FrameIndices:
-        if self.num_clips is None:
-            indices = non_overlapping_clips(video_length, self.clip)
+        if self.views.clips is not None:
+            indices = uniform_clips(video_length, self.clip, self.views.clips)
+        elif self.views.step is not None:
+            indices = sliding_clips(video_length, self.clip, self.views.step)
         else:
-            indices = uniform_clips(video_length, self.clip, self.num_clips)
+            indices = non_overlapping_clips(video_length, self.clip)
         name = zlib.crc32(sample.path.name.encode())  # a video's order depends on nothing but its file's name
         return _ordered(indices, self.clip, seeded(0, 0, name))
 
-    def _views(self, video: VideoReader, clips: Tensor) -> Views:
+    def _looks(self, video: VideoReader, clips: Tensor) -> Views:
         """Turn the frames (N, T) of N clips into N * crops views."""
         frames = video.frames(clips.flatten()).unflatten(0, tuple(clips.shape))  # (N, T, H, W, C)
-        if self.num_crops == 3:
+        if self.views.crops == 3:
             return torch.cat([three_views(clip, self.pixels) for clip in frames])
         return torch.stack([centre_view(clip, self.pixels) for clip in frames])
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from t3d.data.clips import OpenVideo
 from t3d.data.samples import Sample
 from t3d.engine.checkpoints import ModelCard, load_model
-from t3d.engine.scoring import VideoScores, ViewSpec, score_videos
+from t3d.engine.scoring import VideoScores, score_videos
 from t3d.errors import DecodeError
 from t3d.video.arrays import ArrayVideo
 from t3d.video.decode import open_video
+from t3d.video.spec import ViewSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ def timeline_figure(
     leaders = scores.max(dim=0).values.argsort(descending=True)[:top].tolist()
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     axes = figure.subplots()
-    edges = [seconds[0][0], *(end for _, end in seconds)]
+    edges = [*(start for start, _ in seconds), seconds[-1][1]]
     for label in leaders:
         axes.stairs(scores[:, label].tolist(), edges, label=labels[label], linewidth=1.8)
     axes.set_xlabel("seconds")

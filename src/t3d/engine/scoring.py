@@ -11,24 +11,8 @@ from t3d.data.clips import Chunk, OpenVideo, ScoringClips
 from t3d.data.samples import Sample
 from t3d.engine.loading import ignore_interrupts
 from t3d.video.decode import open_video
-from t3d.video.spec import ClipSpec, PixelSpec
+from t3d.video.spec import ClipSpec, PixelSpec, ViewSpec
 from t3d.video.transforms import normalise
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewSpec:
-    """Which views of a video are scored, and how many at once."""
-
-    clips: int | None = None
-    """Evenly spaced clips; None for all non-overlapping ones."""
-    crops: int = 1
-    """1: the centre; 3: three along the longer side."""
-    batch_size: int = 8
-    """Views in one forward pass."""
-
-    def __str__(self) -> str:
-        clips = "non-overlapping clips" if self.clips is None else f"{self.clips} evenly spaced clips"
-        return f"{clips} x {'centre crop' if self.crops == 1 else '3 crops'}"
 
 
 @dataclass(kw_only=True)
@@ -88,9 +72,7 @@ def score_videos(
         samples,
         clip=clip,
         pixels=pixels,
-        num_clips=views.clips,
-        num_crops=views.crops,
-        batch_size=views.batch_size,
+        views=views,
         open_video=source,
     )
     num_workers = min(num_workers, len(samples) // 2)

@@ -28,7 +28,7 @@ def write_timeline(folder: Path, name: str, *, video: VideoScores, labels: Seque
     Args:
         folder: Where to; created.
         name: What the files are called.
-        video: Scores of all its non-overlapping clips, in order.
+        video: Scores of its clips, in the order of their starts.
         labels: Class names.
         top: Classes drawn in the picture.
     """
@@ -39,7 +39,7 @@ def write_timeline(folder: Path, name: str, *, video: VideoScores, labels: Seque
     write_text(files[0], _as_csv(scores, seconds, labels))
     save_figure(timeline_figure(scores, seconds, labels, top=top), files[1])
     captions = [f"{labels[int(row.argmax())]}  {float(row.max()):.0%}" for row in scores]
-    write_video(files[2], _annotated(video.sample.path, captions, [last for _, last in video.frames]), fps=video.fps)
+    write_video(files[2], _annotated(video.sample.path, captions, [first for first, _ in video.frames]), fps=video.fps)
     return files
 
 
@@ -57,14 +57,14 @@ def _as_csv(scores: Tensor, seconds: Sequence[tuple[float, float]], labels: Sequ
     return buffer.getvalue()
 
 
-def _annotated(path: Path, captions: Sequence[str], last_frames: Sequence[int]) -> Iterator[Tensor]:
-    """All frames with the caption of their clip; frames after the last clip keep its caption."""
+def _annotated(path: Path, captions: Sequence[str], first_frames: Sequence[int]) -> Iterator[Tensor]:
+    """All frames, each with the caption of the latest clip that has begun."""
     clip = 0
     with open_video(path) as video:
         for start in range(0, len(video), _FRAMES_AT_ONCE):
             indices = range(start, min(start + _FRAMES_AT_ONCE, len(video)))
             for index, frame in zip(indices, video.frames(indices), strict=True):
-                while clip + 1 < len(captions) and index > last_frames[clip]:
+                while clip + 1 < len(captions) and index >= first_frames[clip + 1]:
                     clip += 1
                 yield _captioned(frame, captions[clip])
 

@@ -9,8 +9,9 @@ from t3d.data.clips import OpenVideo
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.loop import Learner
-from t3d.engine.scoring import VideoScores, ViewSpec, score_videos
+from t3d.engine.scoring import VideoScores, score_videos
 from t3d.video.decode import open_video
+from t3d.video.spec import ViewSpec
 
 
 class Validator:

@@ -9,7 +9,6 @@ from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
 from t3d.engine.metrics import VideoResult
 from t3d.engine.runs import versions
-from t3d.recipes.views import view_spec
 
 SCHEMA_VERSION = 1
 
@@ -37,7 +36,7 @@ def describe(
             "missing": [str(path) for path in videos.missing],
         },
         "protocol": {
-            "views": str(view_spec(config.scoring)),
+            "views": str(config.scoring.views),
             "num_frames": card.clip.num_frames,
             "frame_stride": card.clip.frame_stride,
             "order": card.clip.order,

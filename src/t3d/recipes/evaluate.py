@@ -20,7 +20,6 @@ from t3d.recipes.datasets import find_videos
 from t3d.recipes.description import describe
 from t3d.recipes.device import build_fabric, launched
 from t3d.recipes.folders import make_folder
-from t3d.recipes.views import view_spec
 from t3d.video.decode import open_video
 
 
@@ -42,7 +41,7 @@ def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
                 mine,
                 clip=card.clip,
                 pixels=card.pixels,
-                views=view_spec(options),
+                views=options.views,
                 num_workers=options.workers,
                 source=partial(open_video, backend=options.backend),
             )

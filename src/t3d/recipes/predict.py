@@ -19,7 +19,6 @@ from t3d.errors import DataError
 from t3d.recipes.console import counted, say
 from t3d.recipes.device import build_fabric
 from t3d.recipes.folders import make_folder
-from t3d.recipes.views import view_spec
 from t3d.video.decode import open_video
 
 
@@ -33,7 +32,7 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
     classifier = load(config.weights, device=fabric.device)
     scored = classifier.score(
         [as_sample(path) for path in files],
-        views=view_spec(options),
+        views=options.views,
         num_workers=options.workers,
         source=partial(open_video, backend=options.backend),
     )

@@ -15,7 +15,7 @@ from t3d.engine.loop import Learner, fit
 from t3d.engine.plots import save_figure, training_figure
 from t3d.engine.runs import SUMMARY_NAME, check_same_training, prepare_folder, write_config
 from t3d.engine.tensorboard import tensorboard_reporters
-from t3d.recipes import plan
+from t3d.recipes import learning, plan
 from t3d.recipes.console import TrainingReporter, bar, say, warn
 from t3d.recipes.device import launched
 from t3d.recipes.processes import is_first_process
@@ -39,13 +39,13 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
     """Train; the run folder then holds the weights and how they were made."""
     plan.check_clips(config)
     train, validation, caveats = plan.find_lists(config)
-    model, lineage = plan.build_model(config, train.labels)
+    model, lineage = learning.build_model(config, train.labels)
     card = plan.describe(config, train, command=command, lineage=lineage, caveats=caveats)
     epoch_steps, num_steps = plan.count_steps(config, len(train.samples))
     fabric = plan.build_devices(config)
     state = _open_folder(config, card)  # only now, for nothing above may cost what the folder holds
     with launched(fabric):
-        learner = plan.build_learner(config, fabric, model, epoch_steps=epoch_steps, num_steps=num_steps)
+        learner = learning.build_learner(config, fabric, model, epoch_steps=epoch_steps, num_steps=num_steps)
         if state is not None:
             learner.load_state_dict(state)
         for line in (*train.warnings, *caveats):
@@ -80,7 +80,7 @@ def _fit(
     num_steps: int,
     epoch_steps: int,
 ) -> None:
-    loader, sampler = plan.build_loader(config, train, learner.fabric)
+    loader, sampler = learning.build_loader(config, train, learner.fabric)
     schedule = config.schedule
     with bar("training", total=num_steps) as progress:
         console = TrainingReporter(
@@ -98,7 +98,7 @@ def _fit(
             plateau=(schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None,
             reporters=[console, *tensorboard_reporters(config.output, first_step=learner.progress.step)],
         )
-        objective = plan.build_objective(config, train)
+        objective = learning.build_objective(config, train)
         with hooks.catch_signals():
             fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=config.run.seed, hooks=hooks)
 

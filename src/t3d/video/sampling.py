@@ -36,8 +36,13 @@ def non_overlapping_clips(video_length: int, spec: ClipSpec) -> FrameIndices:
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 4 (testing). What becomes of the remainder is our decision.
     """
-    num_clips = (_last_start(video_length, spec) + spec.span) // spec.span
-    return _clips_from(torch.arange(num_clips) * spec.span, video_length, spec)
+    return sliding_clips(video_length, spec, spec.span)
+
+
+def sliding_clips(video_length: int, spec: ClipSpec, step: int) -> FrameIndices:
+    """Clips whose starts lie `step` frames apart, from the first frame to the last clip that fits whole."""
+    num_clips = _last_start(video_length, spec) // step + 1
+    return _clips_from(torch.arange(num_clips) * step, video_length, spec)
 
 
 def segment_clips(

@@ -1,4 +1,4 @@
-"""What a clip is (how many frames, how far apart) and how its pictures become input; values only, no torch."""
+"""What a clip is, how its pictures become input, and which views of a video are scored; values only, no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -89,3 +89,31 @@ class AugmentSpec:
             raise ConfigError(f"flip_probability {self.flip_probability} must lie between 0 and 1")
         if min(self.brightness, self.contrast, self.saturation, self.hue) < 0 or self.hue > 0.5:
             raise ConfigError("brightness, contrast and saturation must be at least 0, hue between 0 and 0.5")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSpec:
+    """Which views of a video are scored, and how many at once."""
+
+    clips: int | None = None
+    """Evenly spaced clips of each video; left out, one clip after the other, as in the paper."""
+    step: int | None = None
+    """Frames from the start of a clip to that of the next; left out, the clip's span, so that none overlap."""
+    crops: Literal[1, 3] = 1
+    """The centre crop, or three along the longer side."""
+    batch_size: int = 8
+    """Views scored at once."""
+
+    def __post_init__(self) -> None:
+        for name in ("clips", "step", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} {value} must be at least 1; in flags: --{name.replace('_', '-')}")
+        if self.clips is not None and self.step is not None:
+            raise ConfigError(f"clips {self.clips} and step {self.step} exclude each other; give one")
+
+    def __str__(self) -> str:
+        clips = "non-overlapping clips" if self.step is None else f"clips {self.step} frames apart"
+        if self.clips is not None:
+            clips = f"{self.clips} evenly spaced clips"
+        return f"{clips} x {'centre crop' if self.crops == 1 else '3 crops'}"
