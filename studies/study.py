@@ -3,9 +3,9 @@
     python studies/study.py weizmann4 --data PATH      # the folder of the real videos, see docs/results
     python studies/study.py all --data PATH
 
-Each run is a `t3d train` and a `t3d evaluate`, as anybody would type them, in a folder of its own below `--output`. What
-is there already is not run again; what was interrupted goes on. The figures of each run and their table are written to
-`docs/results/<study>.json` and `<study>.table.md`.
+Each run is a `t3d train` and a `t3d evaluate`, as anybody would type them, in a folder of its own below `--output`.
+What is there already is not run again; what was interrupted goes on. The figures of each run and their table are
+written to `docs/results/<study>.json` and `<study>.table.md`.
 """
 
 import argparse

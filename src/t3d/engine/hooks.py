@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+
 from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights, write_text
 from t3d.engine.loop import Learner, Progress
 from t3d.engine.optimisation import divide_rates
@@ -70,7 +72,7 @@ class RunHooks:
         if learner.fabric.is_global_zero:
             for reporter in self.reporters:
                 reporter.step(learner.progress)
-        if self.interrupted:
+        if self._is_to_end(learner):
             self.save(learner)
             raise KeyboardInterrupt
         if learner.progress.step % self.checkpoint_steps == 0:
@@ -113,6 +115,15 @@ class RunHooks:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def _is_to_end(self, learner: Learner) -> bool:
+        """Whether any process was told to end; all of them leave after the same update."""
+        if learner.fabric.world_size == 1:
+            return self.interrupted
+        told = learner.fabric.all_reduce(
+            torch.tensor(float(self.interrupted), device=learner.fabric.device), reduce_op="sum"
+        )
+        return bool(told)
 
     def _add_seconds(self, progress: Progress) -> None:
         now = time.monotonic()

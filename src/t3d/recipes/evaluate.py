@@ -88,9 +88,9 @@ def _gather(results: list[VideoResult], fabric: Fabric) -> list[VideoResult]:
 def _write(
     folder: Path, config: EvaluateConfig, metrics: dict[str, Any], results: list[VideoResult], labels: tuple[str, ...]
 ) -> None:
-    for stale in ("predictions.csv", "predictions.parquet"):
+    written = write_predictions(folder, results, labels, kind=config.predictions)
+    for stale in {"predictions.csv", "predictions.parquet"} - {written.name}:
         (folder / stale).unlink(missing_ok=True)
-    write_predictions(folder, results, labels, kind=config.predictions)
     report = write_report(folder, metrics, results, labels)
     for line in metrics["undecodable"]:
         warn(f"counted as wrong: {line}")

@@ -94,7 +94,7 @@ def overrides(config: TrainConfig) -> dict[str, Any]:
 def describe(config: TrainConfig, train: VideoList, **training: object) -> ModelCard:
     """The card of the weights this training makes."""
     facts = {
-        "dataset": str(config.data),
+        "dataset": str(config.data.resolve()) if config.data.exists() else str(config.data),
         "format": train.format,
         "split": config.split,
         "split_text": train.split,
