@@ -23,7 +23,6 @@ from t3d.engine.checkpoints import (
     save_state,
     save_weights,
     weights_file,
-    write_text,
 )
 from t3d.errors import CheckpointError
 from t3d.video.spec import ClipSpec, PixelSpec
@@ -218,14 +217,6 @@ def test_a_failed_write_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="No space"):
         save_state(path, {"step": 2})
     assert read_state(path) == {"step": 1}
-
-
-def test_text_replaces_text_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "ü\n")
-    write_text(path, "b\n")
-    assert path.read_text(encoding="utf-8") == "b\n"
-    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:

@@ -154,13 +154,6 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file so that a reader never sees half of it."""
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-
-
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write what a trainer needs to go on; readable with `weights_only=True`."""
     unfinished = path.with_name(f".{path.name}.partial")

@@ -1,7 +1,5 @@
 """What happens between updates: validation, the log, choosing and saving weights, ending early, ending on a signal."""
 
-import csv
-import io
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights, write_text
+from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights
+from t3d.engine.files import write_csv
 from t3d.engine.loop import Learner, Progress
 from t3d.engine.optimisation import divide_rates
 
@@ -147,7 +146,7 @@ class RunHooks:
         save_weights(self.folder / LAST_NAME, weights, self.card)
         if is_best:
             save_weights(self.folder / WEIGHTS_NAME, weights, self.card)
-        write_text(self.folder / "log.csv", _as_csv(learner.progress.rows))
+        write_csv(self.folder / "log.csv", learner.progress.rows)
 
 
 def _epoch_row(learner: Learner) -> dict[str, Any]:
@@ -161,11 +160,3 @@ def _epoch_row(learner: Learner) -> dict[str, Any]:
         "train_loss": progress.loss_sum / count,
         "train_top1": progress.num_correct / count,
     }
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

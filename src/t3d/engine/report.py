@@ -1,9 +1,7 @@
 """Metrics, predictions and pictures of an evaluation as files, and one page that holds them all."""
 
 import base64
-import csv
 import html
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from t3d.engine.checkpoints import write_text
+from t3d.engine.files import write_csv, write_text
 from t3d.engine.metrics import VideoResult, class_accuracy, confusion
 from t3d.engine.plots import class_figure, confusion_figure, save_figure
 
@@ -45,11 +43,7 @@ def write_predictions(
         pq.write_table(pa.Table.from_pylist(rows), unfinished)
         unfinished.replace(path)
     else:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(path, buffer.getvalue())
+        write_csv(path, rows)
     return path
 
 

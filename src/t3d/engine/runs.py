@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, write_text
+from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard
+from t3d.engine.files import write_text
 from t3d.engine.hooks import STATE_NAME
 from t3d.errors import CheckpointError, ConfigError
 

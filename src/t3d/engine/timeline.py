@@ -1,7 +1,5 @@
 """A long video clip after clip: scores over time as CSV and picture, and a copy with the label written on it."""
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from t3d.engine.checkpoints import write_text
+from t3d.engine.files import write_csv
 from t3d.engine.plots import save_figure, timeline_figure
 from t3d.engine.scoring import VideoScores
 from t3d.video.decode import open_video
@@ -36,7 +34,7 @@ def write_timeline(folder: Path, name: str, *, video: VideoScores, labels: Seque
     scores = _clip_means(video)
     seconds = [(first / video.fps, (last + 1) / video.fps) for first, last in video.frames]
     files = [folder / f"{name}.{kind}" for kind in ("timeline.csv", "timeline.png", "annotated.mp4")]
-    write_text(files[0], _as_csv(scores, seconds, labels))
+    write_csv(files[0], _rows(scores, seconds, labels))
     save_figure(timeline_figure(scores, seconds, labels, top=top), files[1])
     captions = [f"{labels[int(row.argmax())]}  {float(row.max()):.0%}" for row in scores]
     write_video(files[2], _annotated(video.sample.path, captions, [first for first, _ in video.frames]), fps=video.fps)
@@ -48,13 +46,14 @@ def _clip_means(video: VideoScores) -> Tensor:
     return video.clip_scores.unflatten(0, (len(video.frames), -1)).mean(dim=1)
 
 
-def _as_csv(scores: Tensor, seconds: Sequence[tuple[float, float]], labels: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["start_seconds", "end_seconds", "predicted", *(f"score:{label}" for label in labels)])
-    for row, (start, end) in zip(scores, seconds, strict=True):
-        writer.writerow([f"{start:.3f}", f"{end:.3f}", labels[int(row.argmax())], *row.tolist()])
-    return buffer.getvalue()
+def _rows(
+    scores: Tensor, seconds: Sequence[tuple[float, float]], labels: Sequence[str]
+) -> list[dict[str, str | float]]:
+    return [
+        {"start_seconds": f"{start:.3f}", "end_seconds": f"{end:.3f}", "predicted": labels[int(row.argmax())]}
+        | {f"score:{label}": score for label, score in zip(labels, row.tolist(), strict=True)}
+        for row, (start, end) in zip(scores, seconds, strict=True)
+    ]
 
 
 def _annotated(path: Path, captions: Sequence[str], first_frames: Sequence[int]) -> Iterator[Tensor]:

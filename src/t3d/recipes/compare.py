@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from t3d.config import CompareConfig
-from t3d.engine.checkpoints import write_text
+from t3d.engine.files import write_text
 from t3d.errors import CheckpointError
 
 _HEAD = "| run | dataset | split | seed | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"

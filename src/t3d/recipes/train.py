@@ -1,7 +1,5 @@
 """Train a network on labelled videos into a run folder."""
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -9,7 +7,8 @@ from typing import Any
 
 from t3d.config import TrainConfig
 from t3d.data.samples import VideoList
-from t3d.engine.checkpoints import ModelCard, file_hash, read_state, weights_file, write_text
+from t3d.engine.checkpoints import ModelCard, file_hash, read_state, weights_file
+from t3d.engine.files import write_csv, write_text
 from t3d.engine.hooks import STATE_NAME, RunHooks
 from t3d.engine.loop import Learner, fit
 from t3d.engine.plots import save_figure, training_figure
@@ -120,7 +119,7 @@ def _finish(config: TrainConfig, learner: Learner) -> TrainResult:
         save_figure(training_figure(progress.rows), folder / "training.png")
         if progress.skipped:
             warn(f"{len(progress.skipped)} training videos could not be decoded: see {folder / 'skipped.csv'}")
-            write_text(folder / "skipped.csv", _as_csv(progress.skipped))
+            write_csv(folder / "skipped.csv", [{"error": line} for line in progress.skipped])
         write_text(folder / SUMMARY_NAME, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
@@ -130,9 +129,3 @@ def show(result: TrainResult, config: TrainConfig) -> int:
     print(f"{result.output}: {result.steps} updates, {result.epochs} epochs, {result.seconds:.0f} s")
     print(f"next: t3d evaluate {result.output}")
     return 0
-
-
-def _as_csv(lines: list[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([["error"], *([line] for line in lines)])
-    return buffer.getvalue()

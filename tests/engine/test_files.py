@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+
+from t3d.engine.files import write_csv, write_text
+
+
+def test_text_replaces_text_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "ü\n")
+    write_text(path, "b\n")
+    assert path.read_text(encoding="utf-8") == "b\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_rows_that_do_not_fit_leave_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_csv(path, [{"x": 0.1, "y": "a,b"}, {"x": 1, "y": None}])
+    assert path.read_text() == 'x,y\n0.1,"a,b"\n1,\n'
+    with pytest.raises(ValueError, match="z"):
+        write_csv(path, [{"x": 1, "y": 2}, {"z": 3}])
+    assert path.read_text().startswith("x,y\n0.1")
