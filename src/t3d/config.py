@@ -4,6 +4,7 @@ Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.re
 plain arguments and the small value objects of `t3d.video.spec`. Nothing here imports torch, so `--help` is instant.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -171,7 +172,7 @@ class ScoringOptions:
     """Library that decodes videos."""
 
     def __post_init__(self) -> None:
-        _at_least(0, workers=self.workers)
+        _check_workers(self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +281,8 @@ def _check_train(config: TrainConfig) -> None:
     _at_least(1, max_steps=schedule.max_steps, step_epochs=schedule.step_epochs)
     _at_least(1, early_stop_epochs=schedule.early_stop_epochs)
     _at_least(1, devices=run.devices, nodes=run.nodes, checkpoint_steps=run.checkpoint_steps)
-    _at_least(0, workers=run.workers, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps)
+    _check_workers(run.workers)
+    _at_least(0, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps)
     _at_least(0, plateau_patience=schedule.plateau_patience, freeze=config.model.freeze, seed=run.seed)
     _at_least(0, lr=optimizer.lr, weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm)
     _share(momentum=optimizer.momentum, label_smoothing=optimizer.label_smoothing, ema_decay=optimizer.ema_decay)
@@ -294,6 +296,16 @@ def _check_train(config: TrainConfig) -> None:
         raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
     if config.resume and config.overwrite:
         raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
+
+
+def _check_workers(workers: int) -> None:
+    """Refuse what would fill the memory long before it decodes anything: each worker takes some 300 MB."""
+    _at_least(0, workers=workers)
+    most = 4 * (os.cpu_count() or 1)
+    if workers > most:
+        raise ConfigError(
+            f"--workers {workers} is too many for this machine; use at most {most}, one for each core is best"
+        )
 
 
 def _at_least(smallest: int, **values: int | float | None) -> None:
