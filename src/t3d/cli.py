@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 done, but some videos could not be decoded; 2 the user's input is wrong; 130 interrupted.
 """
 
+import io
 import os
 import shlex
 import sys
@@ -47,6 +48,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_guarded(given))
 

@@ -294,6 +294,10 @@ def _check_train(config: TrainConfig) -> None:
             raise ConfigError(f"{flag} watches validation loss, but --select-on is none; use --select-on validation")
     if not 0 < config.selection.validation_fraction < 1:
         raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
+    if run.seed >= 2**32:
+        raise ConfigError(f"--seed {run.seed} must be below 2**32")
+    if optimizer.clip_norm == 0:
+        raise ConfigError("--clip-norm 0 would stop all learning; leave it out, or use 1")
     if config.resume and config.overwrite:
         raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
 

@@ -4,6 +4,7 @@ Each random choice is a function of (seed, epoch, index), never of the worker or
 of workers gives the same clips and a run can be resumed in the middle of an epoch.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class TrainClips(Dataset[tuple[Clip, int] | str]):
         generator = seeded(self.seed, key.epoch, key.video)
         try:
             with self.open_video(sample.path) as video:
-                first, last = _frames_of(video, sample)
+                first, last = frames_of(video, sample)
                 indices = random_clip(last - first, self.clip, generator)
                 frames = video.frames(first + _ordered(indices, self.clip, generator)[0])
         except DecodeError as error:
@@ -184,7 +185,7 @@ class ScoringClips(IterableDataset[Chunk]):
     def _chunks(self, index: int) -> Iterator[Chunk]:
         sample = self.samples[index]
         with self.open_video(sample.path) as video:
-            first, last = _frames_of(video, sample)
+            first, last = frames_of(video, sample)
             clips = first + self._pick(last - first, sample)
             for part in clips.split(self.clips_per_chunk):
                 yield Chunk(
@@ -202,15 +203,18 @@ class ScoringClips(IterableDataset[Chunk]):
             indices = sliding_clips(video_length, self.clip, self.views.step)
         else:
             indices = non_overlapping_clips(video_length, self.clip)
-        name = zlib.crc32(sample.path.name.encode())  # a video's order depends on nothing but its file's name
+        name = zlib.crc32(os.fsencode(sample.path.name))  # a video's order depends on nothing but its file's name
         return _ordered(indices, self.clip, seeded(0, 0, name))
 
     def _looks(self, video: VideoReader, clips: Tensor) -> Views:
         """Turn the frames (N, T) of N clips into N * crops views."""
-        frames = video.frames(clips.flatten()).unflatten(0, tuple(clips.shape))  # (N, T, H, W, C)
-        if self.views.crops == 3:
-            return torch.cat([three_views(clip, self.pixels) for clip in frames])
-        return torch.stack([centre_view(clip, self.pixels) for clip in frames])
+        looks = []
+        for clip in clips:  # one after the other, for decoded pictures may be far larger than what is kept of them
+            frames = video.frames(clip)
+            looks.append(
+                three_views(frames, self.pixels) if self.views.crops == 3 else centre_view(frames, self.pixels)[None]
+            )
+        return torch.cat(looks)
 
 
 def seeded(seed: int, epoch: int, index: int) -> torch.Generator:
@@ -219,7 +223,12 @@ def seeded(seed: int, epoch: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed % 2**63)
 
 
-def _frames_of(video: VideoReader, sample: Sample) -> tuple[int, int]:
+def frames_of(video: VideoReader, sample: Sample) -> tuple[int, int]:
+    """First frame of a sample, and the first after it.
+
+    Raises:
+        DecodeError: None lies between its seconds.
+    """
     first, last = video.frame_range(sample.start_seconds, sample.end_seconds)
     if last <= first:
         raise DecodeError(

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from t3d.errors import CheckpointError, ConfigError
+from t3d.files import complete
 from t3d.models import create_model
 from t3d.video.spec import ClipSpec, PixelSpec
 
@@ -59,11 +60,17 @@ class ModelCard:
 
 
 def save_weights(path: Path, model_state: Mapping[str, Tensor], card: ModelCard) -> None:
-    """Write weights and card; the file appears under its name only when complete."""
+    """Write weights and card; the file appears under its name only when complete.
+
+    Raises:
+        CheckpointError: It cannot be written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
-    unfinished = path.with_name(f".{path.name}.partial")
-    save_file(tensors, str(unfinished), metadata={"t3d": card.to_json()})
-    unfinished.replace(path)
+    with complete(path) as unfinished:
+        try:
+            save_file(tensors, str(unfinished), metadata={"t3d": card.to_json()})
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: cannot be written ({_one_line(error)}); is the disk full?") from error
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
@@ -155,10 +162,16 @@ def file_hash(path: Path) -> str:
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write what a trainer needs to go on; readable with `weights_only=True`."""
-    unfinished = path.with_name(f".{path.name}.partial")
-    torch.save(dict(state), unfinished)
-    unfinished.replace(path)
+    """Write what a trainer needs to go on; readable with `weights_only=True`.
+
+    Raises:
+        CheckpointError: It cannot be written.
+    """
+    with complete(path) as unfinished:
+        try:
+            torch.save(dict(state), unfinished)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: cannot be written ({_one_line(error)}); is the disk full?") from error
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights
-from t3d.engine.files import write_csv
 from t3d.engine.loop import Learner, Progress
 from t3d.engine.optimisation import divide_rates
+from t3d.files import write_csv
 
 STATE_NAME = "trainer/state.pt"
 

@@ -115,6 +115,7 @@ class Learner:
                 "base_lrs": list(self.schedule.base_lrs),
                 "last_epoch": self.schedule.last_epoch,
             },
+            "precision": self.fabric.strategy.precision.state_dict(),  # the scale of fp16's gradients
             "progress": vars(self.progress),
         }
 
@@ -126,6 +127,7 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.base_lrs = state["schedule"]["base_lrs"]
         self.schedule.last_epoch = state["schedule"]["last_epoch"]
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.progress = Progress(**{**state["progress"], "best": tuple(state["progress"]["best"])})
 
 
@@ -195,7 +197,9 @@ def _update(learner: Learner, batches: list[TrainBatch], objective: Objective) -
             with learner.fabric.no_backward_sync(learner.model, enabled=number < len(usable)):
                 _backward(learner, batch, objective, num_clips=num_clips)
         if objective.clip_norm is not None:
-            learner.fabric.clip_gradients(learner.model, learner.optimizer, max_norm=objective.clip_norm)
+            learner.fabric.clip_gradients(
+                learner.model, learner.optimizer, max_norm=objective.clip_norm, error_if_nonfinite=False
+            )  # fp16's scaler skips an update whose gradient overflows
         learner.optimizer.step()
     except RuntimeError as error:
         if not _is_memory(error):

@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from t3d.files import complete
+
 MAX_LABELLED_CLASSES = 60
 """Beyond so many classes, names would overlap and are left out of the pictures."""
 
@@ -85,6 +87,5 @@ def timeline_figure(
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG; the file appears under its name only when complete."""
-    unfinished = path.with_name(f".{path.name}.partial")
-    figure.savefig(unfinished, format="png", dpi=110)
-    unfinished.replace(path)
+    with complete(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=110)

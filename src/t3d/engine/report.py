@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from t3d.engine.files import write_csv, write_text
 from t3d.engine.metrics import VideoResult, class_accuracy, confusion
 from t3d.engine.plots import class_figure, confusion_figure, save_figure
+from t3d.files import complete, write_csv, write_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -39,9 +39,8 @@ def write_predictions(
     path = folder / f"predictions.{kind}"
     rows = [prediction_row(result, labels) for result in results]
     if kind == "parquet":
-        unfinished = path.with_name(f".{path.name}.partial")
-        pq.write_table(pa.Table.from_pylist(rows), unfinished)
-        unfinished.replace(path)
+        with complete(path) as unfinished:
+            pq.write_table(pa.Table.from_pylist(rows), unfinished)
     else:
         write_csv(path, rows)
     return path

@@ -9,14 +9,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from t3d.engine.files import write_csv
 from t3d.engine.plots import save_figure, timeline_figure
 from t3d.engine.scoring import VideoScores
+from t3d.files import write_csv
 from t3d.video.decode import open_video
 from t3d.video.encode import write_video
 
 _FRAMES_AT_ONCE = 32
-_LEGIBLE_EDGE = 192
+_LEGIBLE_EDGE, _LARGEST_EDGE = 192, 1920
 """Smaller pictures are enlarged by a whole factor, or nobody could read the caption."""
 
 
@@ -69,7 +69,8 @@ def _annotated(path: Path, captions: Sequence[str], first_frames: Sequence[int])
 
 
 def _captioned(frame: Tensor, caption: str) -> Tensor:
-    scale = math.ceil(_LEGIBLE_EDGE / min(frame.shape[:2]))
+    short, long = sorted(frame.shape[:2])
+    scale = max(1, min(math.ceil(_LEGIBLE_EDGE / short), _LARGEST_EDGE // long))
     picture = Image.fromarray(frame.repeat_interleave(scale, dim=0).repeat_interleave(scale, dim=1).numpy())
     draw = ImageDraw.Draw(picture)
     size = max(8, picture.height // 16)

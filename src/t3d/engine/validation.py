@@ -3,7 +3,8 @@
 import math
 
 import torch
-from torch import Tensor
+from lightning.fabric import Fabric
+from torch import Tensor, distributed, nn
 
 from t3d.data.clips import OpenVideo
 from t3d.data.samples import VideoList
@@ -34,6 +35,7 @@ class Validator:
         """Mean negative log score of the label, and top-1; a video that cannot be decoded counts as a guess, wrong."""
         fabric = learner.fabric
         model = learner.result.eval()
+        _share_statistics(model, fabric)
         mine = self.videos.samples[fabric.global_rank :: fabric.world_size]
         with fabric.autocast():
             videos = score_videos(
@@ -51,6 +53,13 @@ class Validator:
         assert isinstance(total, Tensor)
         loss, top1 = (total / len(self.videos.samples)).tolist()
         return loss, top1
+
+
+def _share_statistics(model: nn.Module, fabric: Fabric) -> None:
+    """Give every process the first one's BN statistics, which are the ones that are saved."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, src=0)
 
 
 def _judge(video: VideoScores, num_classes: int) -> tuple[float, float]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from t3d.config import CompareConfig
-from t3d.engine.files import write_text
 from t3d.errors import CheckpointError
+from t3d.files import write_text
 
 _HEAD = "| run | dataset | split | seed | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"
 
 
 def run(config: CompareConfig) -> str:
-    """A Markdown table: one row a run, then a mean for every dataset that has several.
+    """A Markdown table: one row a run, then a mean of those that differ in nothing but split and seed.
 
     Raises:
         CheckpointError: A folder has no readable `metrics.json`.
@@ -22,10 +22,10 @@ def run(config: CompareConfig) -> str:
     metrics = {str(path): _read(path) for path in config.runs}
     lines = [_HEAD, "|" + "---|" * _HEAD.count(" | ") + "---|"]
     lines += [_row(name, values) for name, values in metrics.items()]
-    by_dataset: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    comparable: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for values in metrics.values():
-        by_dataset[(values["dataset"]["name"], values["model"]["arch"])].append(values)
-    lines += [_mean_row(*key, values) for key, values in by_dataset.items() if len(values) > 1]
+        comparable[_kind(values)].append(values)
+    lines += [_mean_row(values) for values in comparable.values() if len(values) > 1]
     table = "\n".join(lines)
     if config.output is not None:
         write_text(config.output, table + "\n")
@@ -42,12 +42,18 @@ def _read(path: Any) -> dict[str, Any]:  # noqa: ANN401
     file = path / "metrics.json" if path.is_dir() else path
     try:
         values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        values["video"]["top1"], values["dataset"]["name"]
+        _row("", values), _kind(values)
     except FileNotFoundError:
         raise CheckpointError(f"{file}: no metrics; run t3d evaluate {path} first") from None
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         raise CheckpointError(f"{file}: not the metrics of an evaluation; run t3d evaluate again") from None
     return values
+
+
+def _kind(values: dict[str, Any]) -> str:
+    """What runs must share for their mean to mean something."""
+    dataset = {key: values["dataset"].get(key) for key in ("name", "root", "subset")}
+    return json.dumps([dataset, values["protocol"], values["model"]], sort_keys=True)
 
 
 def _row(name: str, values: dict[str, Any]) -> str:
@@ -64,14 +70,20 @@ def _row(name: str, values: dict[str, Any]) -> str:
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _mean_row(dataset: str, arch: str, runs: Sequence[dict[str, Any]]) -> str:
+def _mean_row(runs: Sequence[dict[str, Any]]) -> str:
     splits = sorted({values["dataset"]["split_number"] for values in runs})
     seeds = sorted({values["seed"] for values in runs})
     columns = [[values["video"][name] for values in runs] for name in ("top1", "top5", "mean_class")]
-    columns.append([values["clip"]["top1"] or 0.0 for values in runs])
-    means = [f"{statistics.mean(column):.2%} ± {statistics.stdev(column):.2%}" for column in columns]
-    cells = [f"**mean of {len(runs)}**, {arch}", dataset, _listed(splits), _listed(seeds), "", "", *means]
+    columns.append([values["clip"]["top1"] for values in runs])
+    first = runs[0]
+    cells = [f"**mean of {len(runs)}**, {first['model']['arch']}", first["dataset"]["name"]]
+    cells += [_listed(splits), _listed(seeds), first["protocol"]["views"], "", *map(_mean, columns)]
     return "| " + " | ".join(cells) + " |"
+
+
+def _mean(column: Sequence[float | None]) -> str:
+    known = [value for value in column if value is not None]
+    return f"{statistics.mean(known):.2%} ± {statistics.stdev(known):.2%}" if len(known) == len(column) else ""
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from rich.progress import track
 from rich.table import Table
 
 from t3d.config import DataConfig
+from t3d.data.clips import frames_of
 from t3d.data.samples import Subset, VideoList
 from t3d.data.splits import check_disjoint
 from t3d.data.subsets import NoSuchSubsetError
@@ -67,8 +68,9 @@ def _decode_all(lists: dict[str, VideoList]) -> list[str]:
     for sample in track(samples, description="decoding", console=console, transient=True):
         try:
             with open_video(sample.path) as video:
-                for start in range(0, len(video), 64):
-                    video.frames(range(start, min(start + 64, len(video))))
+                first, last = frames_of(video, sample)
+                for start in range(first, last, 16):
+                    video.frames(range(start, min(start + 16, last)))
         except DecodeError as error:
             failures.append(str(error))
     return failures

@@ -1,8 +1,6 @@
 """Find the videos a command was pointed at, rendering the built-in ones where asked for."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from t3d.data.formats import load_videos
@@ -10,6 +8,7 @@ from t3d.data.samples import Subset, VideoList
 from t3d.data.shapes import render_shapes
 from t3d.errors import DataError
 from t3d.recipes.console import bar
+from t3d.recipes.folders import alone
 
 BUILT_IN = "temporal-shapes"
 
@@ -39,21 +38,10 @@ def cache_folder() -> Path:
 
 
 def _render(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        _one_at_a_time(folder.with_name(f"{folder.name}.lock")),
+        alone(folder.with_name(f"{folder.name}.lock")),
         bar("rendering temporal shapes", total=None) as progress,
     ):
         task = progress.task_ids[0]
         return render_shapes(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
-
-
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Let other processes wait here, where the system can lock files (Windows cannot in this way)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed
-        yield

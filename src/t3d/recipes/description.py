@@ -9,6 +9,7 @@ from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
 from t3d.engine.metrics import VideoResult
 from t3d.engine.runs import versions
+from t3d.engine.trained_on import overlap_warning
 
 SCHEMA_VERSION = 1
 
@@ -22,6 +23,8 @@ def describe(
     caveats = list(trained.get("caveats", []))
     if config.subset != "test":
         caveats.append(f"these are {config.subset} videos, not test videos")
+    elif overlap := overlap_warning(file.parent, videos):
+        caveats.append(overlap)
     selected = trained.get("select_on", "unknown")
     return {
         "schema_version": SCHEMA_VERSION,

@@ -24,6 +24,8 @@ def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int
         raise ConfigError("--accelerator cuda: no CUDA device is available; use --accelerator cpu")
     for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every process on the terminal
         logging.getLogger(name).setLevel(logging.WARNING)
+    if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("--precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
     try:
         return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
     except Exception as error:  # of half a dozen unrelated types

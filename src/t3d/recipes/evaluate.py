@@ -30,8 +30,6 @@ def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
     videos = _find(config, card)
     fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=config.devices)
     folder = make_folder(config.output or weights_file(config.weights).parent)
-    for line in videos.warnings:
-        warn(line)
     with launched(fabric):
         model.to(fabric.device)
         mine = videos.samples[fabric.global_rank :: fabric.world_size]
@@ -92,6 +90,8 @@ def _write(
     for stale in {"predictions.csv", "predictions.parquet"} - {written.name}:
         (folder / stale).unlink(missing_ok=True)
     report = write_report(folder, metrics, results, labels)
+    for line in metrics["warnings"]:
+        warn(line)
     for line in metrics["undecodable"]:
         warn(f"counted as wrong: {line}")
     say(f"report: {report}")

@@ -1,5 +1,8 @@
-"""Where results go, made ready before the work, so that a wrong name does not cost it."""
+"""Where results go: made ready before the work, so that a wrong name costs nothing, and for one command at a time."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from t3d.errors import ConfigError
@@ -18,3 +21,28 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
     return folder
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file, where the system has locks (Windows has none of this kind).
+
+    Args:
+        path: The lock file, removed in the end; its folder exists.
+        wait: Until another command is done, or refuse.
+
+    Raises:
+        ConfigError: Another command holds it.
+    """
+    with path.open("w") as file:
+        if os.name == "posix":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))  # given back when the file is closed
+            except BlockingIOError:
+                raise ConfigError(f"{path.parent}: another command is writing here; name another --output") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -8,6 +8,9 @@ import av
 import numpy as np
 from torch import Tensor
 
+from t3d.errors import T3DError
+from t3d.files import complete
+
 
 def write_video(path: Path, frames: Iterable[Tensor], *, fps: float = 25.0, crf: int = 18) -> None:
     """Encode RGB frames as H.264 (yuv420p) in the container the suffix names.
@@ -19,14 +22,16 @@ def write_video(path: Path, frames: Iterable[Tensor], *, fps: float = 25.0, crf:
         frames: Pictures (H, W, 3), uint8, all of one size; read one at a time.
         fps: Frames a second.
         crf: x264's constant rate factor: 0 lossless, 18 visually lossless, 51 worst.
+
+    Raises:
+        T3DError: The file cannot be written, or the encoder does not take pictures of this size.
     """
-    unfinished = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        with av.open(str(unfinished), "w") as container:
-            _encode(container, frames, rate=Fraction(fps).limit_denominator(1001), crf=crf)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with complete(path) as unfinished:
+        try:
+            with av.open(str(unfinished), "w") as container:
+                _encode(container, frames, rate=Fraction(fps).limit_denominator(1001), crf=crf)
+        except av.error.FFmpegError as error:
+            raise T3DError(f"{path}: cannot be encoded ({' '.join(str(error).split())}); name another file") from error
 
 
 def _encode(container: av.container.OutputContainer, frames: Iterable[Tensor], *, rate: Fraction, crf: int) -> None:

@@ -1,5 +1,6 @@
 """What a clip is, how its pictures become input, and which views of a video are scored; values only, no torch."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,8 +57,8 @@ class PixelSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.crop_size <= self.resize:
             raise ConfigError(f"crop_size {self.crop_size} must lie between 1 and resize {self.resize}")
-        if min(self.std) <= 0:
-            raise ConfigError(f"std {self.std} must be positive")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise ConfigError(f"mean {self.mean} and std {self.std} must be finite numbers, std above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

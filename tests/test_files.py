@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from t3d.engine.files import write_csv, write_text
+from t3d.files import write_csv, write_text
 
 
 def test_text_replaces_text_at_once(tmp_path: Path) -> None:

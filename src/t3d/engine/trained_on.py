@@ -1,0 +1,66 @@
+"""The list of videos a run was trained on: kept beside the weights, to resume with the same and to test on others."""
+
+import csv
+from pathlib import Path
+
+from t3d.data.samples import VideoList
+from t3d.errors import ConfigError
+from t3d.files import write_csv
+
+LIST_NAME = "trained_on.csv"
+
+
+def write_trained_on(folder: Path, train: VideoList) -> None:
+    """Write path, label and group of every training video."""
+    write_csv(folder / LIST_NAME, _rows(train))
+
+
+def check_same_videos(folder: Path, train: VideoList) -> None:
+    """Refuse to go on with other videos than those a run was started with.
+
+    Raises:
+        ConfigError: The lists differ.
+    """
+    before = _read(folder)
+    now = [tuple(row.values()) for row in _rows(train)]
+    if before is not None and before != now:
+        raise ConfigError(
+            f"{folder}: was started with {len(before)} training videos, now there are {len(now)} or other ones; "
+            "restore the dataset, or start anew with --overwrite"
+        )
+
+
+def overlap_warning(folder: Path, videos: VideoList) -> str:
+    """Say how many videos, or groups of the same dataset, were trained on; empty where none or nothing is known."""
+    trained = _read(folder) or []
+    paths = {path for path, _, _ in trained}
+    groups = {(_root(path, videos.root), group) for path, _, group in trained}
+    seen = [
+        sample for sample in videos.samples if str(sample.path.resolve()) in paths or (True, sample.group) in groups
+    ]
+    if not seen:
+        return ""
+    return (
+        f"{len(seen)} of {len(videos.samples)} videos were trained on, or share a group with videos that were, first "
+        f"{seen[0].name}: the accuracy is too high"
+    )
+
+
+def _root(path: str, root: Path) -> bool:
+    folder = root if root.is_dir() else root.parent
+    return Path(path).is_relative_to(folder.resolve())
+
+
+def _rows(train: VideoList) -> list[dict[str, str]]:
+    return [
+        {"path": str(sample.path.resolve()), "label": train.labels[sample.label], "group": sample.group}
+        for sample in train.samples
+    ]
+
+
+def _read(folder: Path) -> list[tuple[str, ...]] | None:
+    path = folder / LIST_NAME
+    if not path.exists():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        return [tuple(row) for row in list(csv.reader(file))[1:]]

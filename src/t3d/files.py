@@ -1,0 +1,34 @@
+"""Files that a reader never sees half written, and that leave nothing behind when writing fails."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def complete(path: Path) -> Iterator[Path]:
+    """Give the name to write under; the file gets its own when the block ends well, else it is removed."""
+    unfinished = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8; what no Unicode text can hold, such as a file's name of arbitrary bytes, is spelt out."""
+    with complete(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows that all have the columns of the first."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
