@@ -4,8 +4,8 @@
     python studies/study.py all --data PATH
 
 Each run is a `t3d train` and a `t3d evaluate`, as anybody would type them, in a folder of its own below `--output`.
-What is there already is not run again; what was interrupted goes on. The figures of each run and their table are
-written to `docs/results/<study>.json` and `<study>.table.md`.
+What is there already is not run again; what was interrupted goes on. The figures of each run are written to
+`docs/results/<study>.json`, and their table is printed.
 """
 
 import argparse
@@ -125,8 +125,7 @@ def _t3d(*arguments: str, folder: Path | None = None) -> None:
 def _report(study: str, rows: list[dict[str, object]], folders: list[Path]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{study}.json").write_text(json.dumps(rows, indent=2) + "\n")
-    table = RESULTS / f"{study}.table.md"
-    _t3d("compare", *(folder.name for folder in folders), "--output", str(table), folder=folders[0].parent)
+    _t3d("compare", *(folder.name for folder in folders), folder=folders[0].parent)
 
 
 def _write_csv(root: Path, name: str, rows: Iterable[dict[str, str]]) -> Path:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from t3d.files import write_csv, write_text
+from t3d.files import complete, write_csv, write_text
 
 
 def test_text_replaces_text_at_once(tmp_path: Path) -> None:
@@ -20,3 +20,23 @@ def test_rows_that_do_not_fit_leave_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="z"):
         write_csv(path, [{"x": 1, "y": 2}, {"z": 3}])
     assert path.read_text().startswith("x,y\n0.1")
+
+
+def _fail_in_the_middle(path: Path) -> None:
+    with complete(path) as unfinished:
+        unfinished.write_bytes(b"ne")
+        raise OSError("disk full")
+
+
+def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="full"):
+        _fail_in_the_middle(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_names_of_arbitrary_bytes_are_spelt_out(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", b"\xff.mp4".decode("utf-8", "surrogateescape"))
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "\\udcff.mp4"

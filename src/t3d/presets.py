@@ -41,7 +41,7 @@ PRESETS: Mapping[str, Preset] = {
     "quick": Preset(
         command="t3d train DATA",
         time="minutes on two CPU cores for a few hundred short videos",
-        expected="see docs/results/weizmann4.md: measured on four actions of nine people",
+        expected="see docs/results: measured on four actions of nine people",
         config=QUICK,
     ),
     "paper-kinetics": Preset(

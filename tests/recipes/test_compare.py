@@ -43,3 +43,19 @@ def test_different_data_have_no_common_mean(t3d: Call, tmp_path: Path) -> None:
 def test_evaluated_run_can_be_compared(trained: Path, t3d: Call, tmp_path: Path) -> None:
     assert t3d("evaluate", trained, "--output", tmp_path, "--workers", 0).code == 0
     assert f"| {tmp_path} | " in t3d("compare", tmp_path).out
+
+
+def test_unlike_protocols_have_no_common_mean(t3d: Call, tmp_path: Path) -> None:
+    runs = [_write(tmp_path / str(seed), split=1, seed=seed, top1=0.5) for seed in (0, 1)]
+    metrics = json.loads((runs[1] / "metrics.json").read_text())
+    metrics["protocol"]["order"] = "shuffled"
+    (runs[1] / "metrics.json").write_text(json.dumps(metrics))
+    assert "mean of" not in t3d("compare", *runs).out
+
+
+def test_half_a_metrics_file_is_refused(t3d: Call, tmp_path: Path) -> None:
+    run = _write(tmp_path / "run", split=1, seed=0, top1=0.5)
+    (run / "metrics.json").write_text(json.dumps({"video": {"top1": 1.0}, "dataset": {"name": "x"}}))
+    outcome = t3d("compare", run)
+    assert outcome.code == 2
+    assert str(run / "metrics.json") in outcome.err

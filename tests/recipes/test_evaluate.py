@@ -136,3 +136,20 @@ def test_training_videos_as_test_are_called_so(trained: Path, t3d: Call, tmp_pat
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert "these are train videos, not test videos" in metrics["warnings"]
     assert metrics["video"]["num_videos"] == 8
+
+
+def test_testing_on_trained_videos_is_said_in_every_result(
+    trained: Path, dataset: Path, t3d: Call, tmp_path: Path
+) -> None:
+    with dataset.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    listed = dataset.parent / "swapped.csv"
+    with listed.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "split": "test" if row["split"] == "train" else "train"} for row in rows)
+    outcome = t3d("evaluate", trained, listed, "--output", tmp_path, "--workers", 0)
+    listed.unlink()
+    assert "were trained on" in outcome.err
+    assert any("were trained on" in line for line in json.loads((tmp_path / "metrics.json").read_text())["warnings"])
+    assert "were trained on" in (tmp_path / "report.html").read_text()

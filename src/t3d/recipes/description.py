@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from t3d.config import EvaluateConfig
@@ -30,7 +31,7 @@ def describe(
         "schema_version": SCHEMA_VERSION,
         "model": {"arch": card.arch, "overrides": dict(card.overrides), "num_classes": len(card.labels)},
         "dataset": {
-            "name": videos.root.name,
+            "name": (config.data or Path(trained.get("dataset", videos.root))).stem,
             "root": str(videos.root),
             "format": videos.format,
             "subset": config.subset,

@@ -1,0 +1,40 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from t3d.data.samples import Sample, VideoList
+from t3d.engine.trained_on import check_same_videos, overlap_warning, write_trained_on
+from t3d.errors import ConfigError
+
+
+def _videos(root: Path, *names: str) -> VideoList:
+    """The letter before the dash is the group."""
+    root.mkdir(exist_ok=True)
+    samples = [Sample(name=name, path=root / name, label=0, group=name.partition("-")[0]) for name in names]
+    return VideoList(samples=tuple(samples), labels=("x",), root=root, format="folder", split="")
+
+
+def test_resuming_wants_the_same_videos(tmp_path: Path) -> None:
+    videos = _videos(tmp_path / "data", "a-1", "b-1")
+    check_same_videos(tmp_path, videos)  # a run of an older release: nothing is known
+    write_trained_on(tmp_path, videos)
+    check_same_videos(tmp_path, videos)
+    with pytest.raises(ConfigError, match="2 training videos, now there are 1"):
+        check_same_videos(tmp_path, replace(videos, samples=videos.samples[:1]))
+    with pytest.raises(ConfigError, match="other ones"):
+        check_same_videos(tmp_path, _videos(tmp_path / "data", "b-1", "a-1"))  # another order is other clips
+
+
+def test_tested_videos_that_were_trained_on_are_counted(tmp_path: Path) -> None:
+    write_trained_on(tmp_path, _videos(tmp_path / "data", "a-1", "b-1"))
+    assert overlap_warning(tmp_path, _videos(tmp_path / "data", "c-1", "d-1")) == ""
+    text = overlap_warning(tmp_path, _videos(tmp_path / "data", "c-1", "a-2", "b-1"))
+    assert text.startswith("2 of 3 videos")
+    assert "first a-2" in text
+
+
+def test_equal_group_names_of_another_dataset_are_no_overlap(tmp_path: Path) -> None:
+    write_trained_on(tmp_path, _videos(tmp_path / "data", "a-1"))
+    assert overlap_warning(tmp_path, _videos(tmp_path / "other", "a-1")) == ""
+    assert overlap_warning(tmp_path / "nowhere", _videos(tmp_path / "data", "a-1")) == ""
