@@ -100,6 +100,11 @@ PROBES: dict[str, Probe | str] = {
         value={0.3},
     ),
     "ttl_compress": Probe(flags=("--ttl-compress",), look=lambda c: c.learner.network.spec.ttl_compress, value=True),
+    "overrides": Probe(
+        flags=("--overrides", "blocks=[1,1,1,1]", "ttl_width=4"),
+        look=lambda c: (c.learner.network.spec.blocks, c.learner.network.spec.ttl_width, dict(c.hooks.card.overrides)),
+        value=((1, 1, 1, 1), 4, {"keep_last_plane": True, "blocks": [1, 1, 1, 1], "ttl_width": 4}),
+    ),
     "keep_last_plane": Probe(flags=(), look=lambda c: c.learner.network.spec.keep_last_plane, value=True),
     "freeze": Probe(flags=("--freeze", 1), look=_frozen, value={"stem"}),
     "num_frames": Probe(flags=("--num-frames", 5), look=_clip("num_frames"), value={5}),

@@ -32,6 +32,8 @@ class ModelOptions:
     """Add the 1x1x1 convolution after the concatenation that the authors' deleted code had (T3D only)."""
     keep_last_plane: bool = False
     """Stop halving time once one plane is left, so that very short clips work."""
+    overrides: tuple[str, ...] = ()
+    """Other literals of the network as NAME=JSON, such as ttl_width=64 or ttl_depths=[[1,3,3],[1,3,3],[1,3,3]]."""
     freeze: int = 0
     """Keep the first stages at their initial weights: 1 = stem, 2 = and dense block 1, ... 6 = all but the head."""
 

@@ -45,6 +45,8 @@ CASES = [
     Case(line=f"train {{data/videos.csv}} {TRAIN} --arch t3d_122", says="'t3d_122'", installed=True),
     Case(line="train {data/videos.csv} --preset quickest", says="'quickest'", installed=True),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --batch-size 0", says="--batch-size 0", installed=True),
+    Case(line=f"train {{data/videos.csv}} {TRAIN} --overrides ttl_width=wide", says="'ttl_width=wide'"),
+    Case(line=f"train {{data/videos.csv}} {TRAIN} --overrides width=3", says="'width'"),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --workers 500000", says="--workers 500000"),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --momentum 2", says="--momentum 2", installed=True),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --max-steps 0", says="--max-steps 0", installed=True),

@@ -1,5 +1,6 @@
 """Turn the flags of a training into its plan: which videos, how many updates, which devices; and check that it fits."""
 
+import json
 from functools import partial
 from typing import Any
 
@@ -81,14 +82,27 @@ def build_devices(config: TrainConfig) -> Fabric:
 
 
 def overrides(config: TrainConfig) -> dict[str, Any]:
-    """Options of the network that differ from its row in the table."""
+    """Options of the network that differ from its row in the table.
+
+    Raises:
+        ConfigError: One is not of the form NAME=JSON.
+    """
     options = config.model
     wanted = {
         "dropout": options.dropout,
         "ttl_compress": options.ttl_compress,
         "keep_last_plane": options.keep_last_plane,
     }
-    return {name: value for name, value in wanted.items() if value}
+    literals = dict(_literal(text) for text in options.overrides)
+    return {name: value for name, value in wanted.items() if value} | literals
+
+
+def _literal(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise ConfigError(f"--overrides {text!r} must be NAME=JSON, such as ttl_width=64 or blocks=[2,2,2,2]") from None
 
 
 def describe(config: TrainConfig, train: VideoList, **training: object) -> ModelCard:
