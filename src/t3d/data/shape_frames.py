@@ -78,9 +78,9 @@ def shape_frames(action: str, video: ShapeVideo, *, num_frames: int = 32, edge: 
     pair = next(pair for pair in SHAPE_PAIRS if action in pair)
     progress = _progress(video, num_frames)
     coverage = SHAPE_PAIRS[pair](video, progress, _pixel_grid(edge))[..., None]  # (T, H, W, 1)
-    ramp = (_pixel_grid(edge) - 0.5) @ torch.tensor(video.gradient)
-    ground = torch.tensor(video.ground) + ramp[..., None]  # (H, W, 3)
-    picture = ground + coverage * (torch.tensor(video.colour) - ground)
+    ramp = (_pixel_grid(edge) - 0.5) @ _exact(video.gradient)
+    ground = _exact(video.ground) + ramp[..., None]  # (H, W, 3)
+    picture = ground + coverage * (_exact(video.colour) - ground)
     frames = (picture.clamp(0, 1) * 255).round().to(torch.uint8)
     return frames if action == pair[0] else frames.flip(0)
 
@@ -89,14 +89,19 @@ def _progress(video: ShapeVideo, num_frames: int) -> Float[Tensor, " T"]:
     """How far the event has come in each frame: 0 before it, 1 after it, steps centred so that time can be reversed."""
     duration = max(round(EVENT_FRACTIONS[video.event_range] * num_frames), 1)
     start = min(int(video.start * (num_frames - duration + 1)), num_frames - duration)
-    return ((torch.arange(num_frames) - start + 0.5) / duration).clamp(0, 1)
+    return ((torch.arange(num_frames, dtype=torch.float64) - start + 0.5) / duration).clamp(0, 1)
 
 
 def _pixel_grid(edge: int) -> Float[Tensor, "H W 2"]:
     """The (x, y) of every pixel's centre, x to the right, y down, both 0..1."""
-    axis = (torch.arange(edge) + 0.5) / edge
+    axis = (torch.arange(edge, dtype=torch.float64) + 0.5) / edge
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([columns, rows], dim=-1)
+
+
+def _exact(values: tuple[float, ...]) -> Float[Tensor, " n"]:
+    """Double precision: in single, the order of summing, which depends on the threads, could change a pixel."""
+    return torch.tensor(values, dtype=torch.float64)
 
 
 Coverage = Float[Tensor, "T H W"]
@@ -105,9 +110,9 @@ _Draw = Callable[[ShapeVideo, Float[Tensor, " T"], Float[Tensor, "H W 2"]], Cove
 
 def _move(axis: int) -> _Draw:
     def draw(video: ShapeVideo, progress: Tensor, grid: Tensor) -> Tensor:
-        offset = torch.zeros(len(progress), 2)
+        offset = torch.zeros(len(progress), 2, dtype=torch.float64)
         offset[:, axis] = (0.5 - progress) * video.travel  # to the left, or up
-        centre = torch.tensor(video.centre) + offset
+        centre = _exact(video.centre) + offset
         size = torch.full_like(progress, 1.25 * video.size)
         return _pointer(grid, centre, size, torch.full_like(progress, video.angle))
 
@@ -115,19 +120,19 @@ def _move(axis: int) -> _Draw:
 
 
 def _turn(video: ShapeVideo, progress: Tensor, grid: Tensor) -> Tensor:
-    centre = torch.tensor(video.centre).expand(len(progress), 2)
+    centre = _exact(video.centre).expand(len(progress), 2)
     angle = video.angle + (progress - 0.5) * video.turn  # y points down: a growing angle turns clockwise
     return _pointer(grid, centre, torch.full_like(progress, 2.2 * video.size), angle)
 
 
 def _grow(video: ShapeVideo, progress: Tensor, grid: Tensor) -> Tensor:
-    centre = torch.tensor(video.centre).expand(len(progress), 2)
+    centre = _exact(video.centre).expand(len(progress), 2)
     size = video.size * (1 + (video.growth - 1) * progress)
     return _pointer(grid, centre, size, torch.full_like(progress, video.angle))
 
 
 def _disc_to_cross(video: ShapeVideo, progress: Tensor, grid: Tensor) -> Tensor:
-    place = (grid - torch.tensor(video.centre))[None]  # (1, H, W, 2)
+    place = (grid - _exact(video.centre))[None]  # (1, H, W, 2)
     radius = 1.8 * video.size
     disc = place.norm(dim=-1) - radius
     arms = torch.minimum(_box(place, 1.2 * radius, 0.3 * radius), _box(place, 0.3 * radius, 1.2 * radius))
@@ -137,8 +142,8 @@ def _disc_to_cross(video: ShapeVideo, progress: Tensor, grid: Tensor) -> Tensor:
 def _flash_upper_then_lower(video: ShapeVideo, progress: Tensor, grid: Tensor) -> Tensor:
     flashes = torch.stack([(progress > 0) & (progress < 0.5), (progress > 0.5) & (progress < 1)])
     brightness = torch.where(flashes, 1.0, _LAMP_OFF)[..., None, None]  # (2, T, 1, 1)
-    away = torch.tensor([0.0, 0.5 * video.travel])
-    centre = torch.tensor(video.centre)
+    away = _exact((0.0, 0.5 * video.travel))
+    centre = _exact(video.centre)
     upper, lower = (
         _antialias((grid - place).norm(dim=-1) - 0.8 * video.size) for place in (centre - away, centre + away)
     )

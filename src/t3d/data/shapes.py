@@ -19,7 +19,7 @@ from t3d.video.encode import write_video
 
 LIST_NAME = "videos.csv"
 _RECIPE_NAME = "shapes.json"
-_DRAWING_VERSION = 1  # raise it when other pixels come out, so that folders rendered before are rendered again
+_DRAWING_VERSION = 2  # raise it when other pixels come out, so that folders rendered before are rendered again
 _CRF = 6  # with coarser ones the error grows along the video, a hint at the direction of time
 
 

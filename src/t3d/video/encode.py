@@ -11,6 +11,9 @@ from torch import Tensor
 from t3d.errors import T3DError
 from t3d.files import complete
 
+_REPEATABLE = "threads=1:lookahead-threads=1:aq-mode=0:mbtree=0"
+"""With threads, adaptive quantisation or its tree, equal pictures do not always give equal bytes."""
+
 
 def write_video(path: Path, frames: Iterable[Tensor], *, fps: float = 25.0, crf: int = 18) -> None:
     """Encode RGB frames as H.264 (yuv420p) in the container the suffix names.
@@ -39,10 +42,12 @@ def _encode(container: av.container.OutputContainer, frames: Iterable[Tensor], *
     for frame in frames:
         height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
         if stream is None:
-            stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+            options = {"crf": str(crf), "preset": "veryfast", "x264-params": _REPEATABLE}
+            stream = container.add_stream("libx264", rate=rate, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.thread_count = 1
         picture = np.ascontiguousarray(frame[:height, :width].numpy())
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        container.mux(stream.encode(shown.reformat(format="yuv420p", threads=1)))  # equal bytes for equal pictures
     if stream is not None:
         container.mux(stream.encode())
