@@ -32,3 +32,12 @@ def test_an_interrupted_file_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out of frames"):
         write_video(tmp_path / "half.mp4", frames())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_pictures_give_equal_bytes(tmp_path: Path, drifting: Callable[..., list]) -> None:
+    pictures = torch.stack([torch.from_numpy(picture) for picture in drifting(12)])
+    files = set()
+    for number in range(10):
+        write_video(tmp_path / f"{number}.mp4", pictures, crf=6)
+        files.add((tmp_path / f"{number}.mp4").read_bytes())
+    assert len(files) == 1
