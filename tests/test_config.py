@@ -116,6 +116,7 @@ PROBES: dict[str, Probe | str] = {
     "crop_size": Probe(flags=("--resize", 40, "--crop-size", 36), look=_pixels("crop_size"), value={36}),
     "mean": Probe(flags=("--mean", 0.1, 0.2, 0.3), look=_pixels("mean"), value={(0.1, 0.2, 0.3)}),
     "std": Probe(flags=("--std", 0.1, 0.2, 0.3), look=_pixels("std"), value={(0.1, 0.2, 0.3)}),
+    "modality": Probe(flags=("--modality", "difference"), look=_pixels("modality"), value={"difference"}),
     "crop": Probe(flags=("--crop", "random"), look=_augment("crop"), value="random"),
     "scales": Probe(flags=("--scales", 0.5, 0.7), look=_augment("scales"), value=(0.5, 0.7)),
     "flip_probability": Probe(flags=("--flip-probability", 0.25), look=_augment("flip_probability"), value=0.25),

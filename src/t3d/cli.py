@@ -34,6 +34,9 @@ COMMANDS = {
         config="DemoConfig", recipe="demo", summary="render moving shapes, train, evaluate, predict, report"
     ),
     "train": Command(config="TrainConfig", recipe="train", summary="train a network on labelled videos"),
+    "transfer": Command(
+        config="TransferConfig", recipe="transfer", summary="teach a 3D network by a frozen 2D one, without labels"
+    ),
     "evaluate": Command(
         config="EvaluateConfig", recipe="evaluate", summary="score a run: metrics, predictions, report"
     ),
@@ -63,7 +66,7 @@ def _guarded(given: list[str]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         if is_first_process():
-            hint = "; --resume goes on from the last saved update" if given[:1] == ["train"] else ""
+            hint = "; --resume goes on from the last saved update" if given[:1] in (["train"], ["transfer"]) else ""
             print(f"t3d: interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
@@ -102,10 +105,11 @@ def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: A
 
     kind = getattr(configs, command.config)
     default = None
-    if verb == "train":
-        from t3d.presets import preset
+    if verb in ("train", "transfer"):
+        from t3d.presets import preset, transfer_preset
 
-        default = copy(preset(_preset_named(flags)))
+        named = preset if verb == "train" else transfer_preset
+        default = copy(named(_preset_named(flags)))
         object.__setattr__(default, "data", tyro.MISSING)  # asks tyro to ask the user; not a value of its type
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     return tyro.cli(kind, prog=f"t3d {verb}", args=list(flags), default=default, config=settings)

@@ -32,10 +32,40 @@ class ModelOptions:
     """Add the 1x1x1 convolution after the concatenation that the authors' deleted code had (T3D only)."""
     keep_last_plane: bool = False
     """Stop halving time once one plane is left, so that very short clips work."""
+    twin: bool = False
+    """Build the 2D twin: every kernel, stride and pool is 1 in time."""
     overrides: tuple[str, ...] = ()
     """Other literals of the network as NAME=JSON, such as ttl_width=64 or ttl_depths=[[1,3,3],[1,3,3],[1,3,3]]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions:
+    """What the training starts from."""
+
+    init: Path | None = None
+    """Run folder or weights file to start from; the head is new where the classes differ."""
+    inflate: Literal["centre", "repeat"] | None = None
+    """The weights of --init are 2D: give each kernel to the plane in the centre, or to all planes alike."""
+    keep_fc: bool = False
+    """Keep the 1024-wide layer that a transfer put on the network, before the new head."""
     freeze: int = 0
     """Keep the first stages at their initial weights: 1 = stem, 2 = and dense block 1, ... 6 = all but the head."""
+    layer_decay: float = 1.0
+    """Each stage below the head learns at this fraction of the rate of the one above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """Which labels are learnt, and how they are weighed."""
+
+    labels_per_class: int | None = None
+    """Train on so many videos of each class only, drawn by the seed."""
+    train_fraction: float | None = None
+    """Train on this share of each class only, drawn by the seed."""
+    label_smoothing: float = 0.0
+    """Share of the target given to all classes alike."""
+    balance: Literal["none", "loss", "sampler"] = "none"
+    """Make up for rare classes: weigh their loss, or draw their videos more often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +84,8 @@ class OptimizerOptions:
     """Nesterov's form of momentum."""
     weight_decay: float = 1e-4
     """L2 penalty on every parameter, as the paper has it."""
-    layer_decay: float = 1.0
-    """Each stage below the head learns at this fraction of the rate of the one above it."""
     clip_norm: float | None = None
     """Scale the gradient down to this norm where it is larger."""
-    label_smoothing: float = 0.0
-    """Share of the target given to all classes alike."""
-    balance: Literal["none", "loss", "sampler"] = "none"
-    """Make up for rare classes: weigh their loss, or draw their videos more often."""
     ema_decay: float | None = None
     """Evaluate an exponential moving average of the weights with this decay, such as 0.99."""
 
@@ -140,12 +164,12 @@ class TrainConfig:
     """Number of the official split, or of the fold where there is none."""
     format: Format | None = None
     """Layout of DATA, where it is not recognised by itself."""
-    init: Path | None = None
-    """Run folder or weights file to start from; the head is new where the classes differ."""
     resume: bool = False
     """Go on with the unfinished run in the output folder."""
     overwrite: bool = False
     """Replace a finished run in the output folder."""
+    start: StartOptions = field(default_factory=StartOptions)
+    labels: LabelOptions = field(default_factory=LabelOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     clip: ClipSpec = field(default_factory=ClipSpec)
     pixels: PixelSpec = field(default_factory=PixelSpec)
@@ -156,7 +180,94 @@ class TrainConfig:
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
+        _check_learning(self)
         _check_train(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions:
+    """The frozen 2D network, and what it sees of a clip."""
+
+    teacher: str = "densenet121"
+    """densenet121, 161, 169, 201 (ImageNet), efficientnet_lite0, or FILE.py:FUNCTION for your own."""
+    teacher_weights: Path | None = None
+    """Local weights file of the teacher, instead of a download."""
+    teacher_size: int | None = None
+    """Edge in pixels of the pictures it sees, instead of its own."""
+    pictures: int = 32
+    """Frames of each clip it sees, evenly spaced; their features are averaged."""
+    live: bool = False
+    """Run the teacher on random crops of random clips in every epoch, as the paper did, instead of once for all."""
+    windows: int = 10
+    """Places in a long video that are looked at, once for all; with --live clips begin anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """What is to be told apart."""
+
+    negatives: Literal["in-batch", "independent"] = "in-batch"
+    """Each clip also meets pictures of another clip of its batch; or each pair is drawn by itself, as in the paper."""
+    hard_negatives: bool = False
+    """Each clip also meets pictures of another time of its own video."""
+    contrastive: float = 0.0
+    """Weight of a symmetric contrastive loss added to that of the pairs."""
+    matcher_norm: bool = False
+    """Batch normalisation of both 1024-wide features before they are matched."""
+    holdout_fraction: float = 0.1
+    """Share of the videos on which matching is measured and nothing is learnt."""
+    control: Literal["none", "shuffled-pairs", "colour-statistics"] = "none"
+    """Sanity checks: pictures of the wrong video, or nothing but mean and deviation of each colour on both sides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """What the frozen network is worth on labelled videos, measured at the end and used for nothing."""
+
+    probe: Path | None = None
+    """Labelled videos for nearest neighbours and a linear classifier, with a training and a test list."""
+    probe_split: int = 1
+    """Number of their split."""
+    probe_format: Format | None = None
+    """Their layout, where it is not recognised by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """Teach a fresh 3D network, without labels, by a frozen 2D network: do these frames and this clip match?"""
+
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Folder, list or CSV of videos, at any depth; labels are not looked at. Or `temporal-shapes`."""
+    output: Path = Path("runs/transfer")
+    """Folder for the weights, the configuration and the log."""
+    preset: str = "quick"
+    """Set of defaults: quick or paper-transfer."""
+    split: int | None = None
+    """Take DATA for a labelled dataset and use the training videos of this split only, without their labels."""
+    format: Format | None = None
+    """Layout of DATA with --split, where it is not recognised by itself."""
+    resume: bool = False
+    """Go on with the unfinished run in the output folder."""
+    overwrite: bool = False
+    """Replace a finished run in the output folder."""
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    pairs: PairOptions = field(default_factory=PairOptions)
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    pixels: PixelSpec = field(default_factory=PixelSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        _check_learning(self)
+        _check_transfer(self)
+
+
+LearningConfig = TrainConfig | TransferConfig
+"""What has a network, an optimizer, a schedule and a machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +388,7 @@ class DemoConfig:
     """Control: permute the frames of every clip, in training and testing, so that only appearance is left."""
 
 
-def _check_train(config: TrainConfig) -> None:
+def _check_learning(config: "LearningConfig") -> None:
     optimizer, schedule, run = config.optimizer, config.schedule, config.run
     _at_least(1, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate, epochs=schedule.epochs)
     _at_least(1, max_steps=schedule.max_steps, step_epochs=schedule.step_epochs)
@@ -285,10 +396,22 @@ def _check_train(config: TrainConfig) -> None:
     _at_least(1, devices=run.devices, nodes=run.nodes, checkpoint_steps=run.checkpoint_steps)
     _check_workers(run.workers)
     _at_least(0, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps)
-    _at_least(0, plateau_patience=schedule.plateau_patience, freeze=config.model.freeze, seed=run.seed)
+    _at_least(0, plateau_patience=schedule.plateau_patience, seed=run.seed)
     _at_least(0, lr=optimizer.lr, weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm)
-    _share(momentum=optimizer.momentum, label_smoothing=optimizer.label_smoothing, ema_decay=optimizer.ema_decay)
-    _share(layer_decay=optimizer.layer_decay, decay_factor=schedule.decay_factor)
+    _share(momentum=optimizer.momentum, ema_decay=optimizer.ema_decay, decay_factor=schedule.decay_factor)
+    if run.seed >= 2**32:
+        raise ConfigError(f"--seed {run.seed} must be below 2**32")
+    if optimizer.clip_norm == 0:
+        raise ConfigError("--clip-norm 0 would stop all learning; leave it out, or use 1")
+    if config.resume and config.overwrite:
+        raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
+
+
+def _check_train(config: TrainConfig) -> None:
+    start, labels, schedule = config.start, config.labels, config.schedule
+    _at_least(0, freeze=start.freeze)
+    _at_least(1, labels_per_class=labels.labels_per_class)
+    _share(layer_decay=start.layer_decay, label_smoothing=labels.label_smoothing, train_fraction=labels.train_fraction)
     needs_validation = {"--schedule plateau": schedule.schedule == "plateau"}
     needs_validation["--early-stop-epochs"] = schedule.early_stop_epochs is not None
     for flag, wanted in needs_validation.items():
@@ -296,12 +419,24 @@ def _check_train(config: TrainConfig) -> None:
             raise ConfigError(f"{flag} watches validation loss, but --select-on is none; use --select-on validation")
     if not 0 < config.selection.validation_fraction < 1:
         raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
-    if run.seed >= 2**32:
-        raise ConfigError(f"--seed {run.seed} must be below 2**32")
-    if optimizer.clip_norm == 0:
-        raise ConfigError("--clip-norm 0 would stop all learning; leave it out, or use 1")
-    if config.resume and config.overwrite:
-        raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
+    if labels.labels_per_class is not None and labels.train_fraction is not None:
+        raise ConfigError("--labels-per-class and --train-fraction exclude each other; give one")
+    for flag, wanted in {"--inflate": start.inflate is not None, "--keep-fc": start.keep_fc}.items():
+        if wanted and start.init is None:
+            raise ConfigError(f"{flag} says how to use the weights of --init; give --init RUN")
+
+
+def _check_transfer(config: TransferConfig) -> None:
+    teacher, pairs = config.teacher, config.pairs
+    _at_least(1, teacher_size=teacher.teacher_size, pictures=teacher.pictures, windows=teacher.windows)
+    _at_least(2, batch_size=config.optimizer.batch_size)
+    _at_least(0, contrastive=pairs.contrastive)
+    if not 0 < pairs.holdout_fraction < 1:
+        raise ConfigError(f"--holdout-fraction {pairs.holdout_fraction} must lie between 0 and 1")
+    if teacher.live and pairs.control == "shuffled-pairs":
+        raise ConfigError("--control shuffled-pairs exchanges features computed once for all; leave out --live")
+    if config.split is None and config.format is not None:
+        raise ConfigError("--format is of a labelled dataset; give --split, or leave it out")
 
 
 def _check_workers(workers: int) -> None:

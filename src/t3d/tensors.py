@@ -18,6 +18,9 @@ Views = UInt8[Tensor, "N C T H W"]
 Clips = Float[Tensor, "B C T H W"]
 """What a network eats: normalised."""
 
+Images = Float[Tensor, "B C H W"]
+"""Single pictures, normalised: what a 2D network eats."""
+
 Features = Float[Tensor, "B D"]
 FeatureMap = Float[Tensor, "B D t h w"]
 """What a network makes of clips; t h w are smaller than the T H W it was given."""
@@ -26,3 +29,6 @@ Logits = Float[Tensor, "B K"]
 
 FrameIndices = Int64[Tensor, "N T"]
 """Which frames of a video make up each of N clips of T frames."""
+
+ClipFrames = Int64[Tensor, " T"]
+"""The same for a single clip."""

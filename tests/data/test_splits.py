@@ -8,9 +8,9 @@ import torch
 
 from t3d.data.formats import load_videos
 from t3d.data.samples import VideoList
-from t3d.data.splits import carve_validation, check_disjoint
+from t3d.data.splits import carve_validation, check_disjoint, take_labels
 from t3d.data.ucf101 import read_ucf101_list
-from t3d.errors import DataError
+from t3d.errors import ConfigError, DataError
 
 MakeList = Callable[..., VideoList]
 
@@ -94,3 +94,55 @@ def test_random_division_of_clips_by_one_actor_is_caught(shared_data: Path) -> N
     even, odd = (replace(videos, samples=videos.samples[start::2]) for start in (0, 1))
     with pytest.raises(DataError, match="24 groups are in training and in test"):
         check_disjoint(even, odd)
+
+
+def take(videos: VideoList, *, per_class: int | None = None, fraction: float | None = None, seed: int = 0) -> VideoList:
+    return take_labels(videos, per_class=per_class, fraction=fraction, generator=torch.Generator().manual_seed(seed))
+
+
+def test_so_many_labels_a_class(video_list: MakeList) -> None:
+    videos = video_list([(f"g{index}", index % 3) for index in range(60)], num_labels=3)
+    few = take(videos, per_class=5)
+    assert Counter(sample.label for sample in few.samples) == {0: 5, 1: 5, 2: 5}
+    assert list(few.samples) == [sample for sample in videos.samples if sample in few.samples]
+    assert (few.labels, few.split, few.warnings) == (videos.labels, "split 1 train, 5 videos a class", ())
+    assert take(videos, per_class=5) == few
+    assert take(videos, per_class=5, seed=1).samples != few.samples
+
+
+def test_a_share_of_every_class(video_list: MakeList) -> None:
+    videos = video_list([("g", 0)] * 40 + [("g", 1)] * 10 + [("g", 2)], num_labels=3)
+    half = take(videos, fraction=0.5)
+    assert Counter(sample.label for sample in half.samples) == {0: 20, 1: 5, 2: 1}
+    assert half.split == "split 1 train, 0.5 of every class"
+    assert Counter(sample.label for sample in take(videos, fraction=0.01).samples) == {0: 1, 1: 1, 2: 1}
+    assert take(videos, fraction=1.0).samples == videos.samples
+
+
+def test_few_labels_are_among_more(video_list: MakeList) -> None:
+    videos = video_list([(f"g{index}", index % 2) for index in range(60)])
+    five, twenty = (set(take(videos, per_class=number, seed=3).samples) for number in (5, 20))
+    assert five < twenty
+
+
+def test_classes_with_too_few_labels_keep_what_they_have_and_are_named(video_list: MakeList) -> None:
+    videos = replace(video_list([("g", 0)] * 9 + [("g", 1)] * 2, num_labels=3), warnings=("first",))
+    few = take(videos, per_class=4)
+    assert Counter(sample.label for sample in few.samples) == {0: 4, 1: 2}
+    assert few.warnings == ("first", "2 of 3 classes have fewer than 4 training videos: 'class1' has 2")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({}, "one of the two"),
+        ({"per_class": 5, "fraction": 0.5}, "one of the two"),
+        ({"per_class": 0}, "0 videos a class"),
+        ({"fraction": 0.0}, r"share of 0\.0"),
+        ({"fraction": 1.5}, r"share of 1\.5"),
+        ({"fraction": float("nan")}, "share of nan"),
+    ],
+)
+def test_amounts_that_make_no_sense_are_refused(video_list: MakeList, wanted: dict[str, float], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        take(video_list([("g", 0)]), **wanted)

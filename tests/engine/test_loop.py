@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from t3d.data.clips import EpochSampler, TrainBatch
-from t3d.engine.loop import Hooks, Learner, Objective, fit
+from t3d.engine.classification import Classification
+from t3d.engine.loop import Hooks, Learner, fit
 from t3d.engine.optimisation import freeze_stages, stage_of
 from t3d.errors import DataError, T3DError
 from t3d.video.spec import PixelSpec
@@ -44,8 +45,8 @@ def _step(make: MakeLearner, model: nn.Module, loading: Loading, hooks: Hooks, *
     """One update on all six videos."""
     batch_size, labels = options.pop("batch_size", 6), options.pop("labels", None)
     num_steps = options.pop("num_steps", 1)
-    objective = Objective(
-        pixels=PIXELS, **{k: options.pop(k) for k in list(options) if k in vars(Objective(pixels=PIXELS))}
+    objective = Classification(
+        pixels=PIXELS, **{k: options.pop(k) for k in list(options) if k in vars(Classification(pixels=PIXELS))}
     )
     loader, sampler = loading(SIX, batch_size=batch_size, labels=labels)
     learner = make(model, **options)
@@ -103,7 +104,7 @@ def test_accumulated_parts_equal_one_batch(
     generator = torch.Generator().manual_seed(0)
     clips = torch.randint(256, (6, 3, 4, 8, 8), generator=generator, dtype=torch.uint8)
     labels = torch.tensor(UNEVEN)
-    objective = Objective(pixels=PIXELS, class_weights=class_weights, label_smoothing=0.1, accumulate=3)
+    objective = Classification(pixels=PIXELS, class_weights=class_weights, label_smoothing=0.1, accumulate=3)
     results = []
     for size in (6, batch_size):
         parts = [TrainBatch(c, y, []) for c, y in zip(clips.split(size), labels.split(size), strict=True)]
@@ -115,7 +116,7 @@ def test_accumulated_parts_equal_one_batch(
         torch.testing.assert_close(whole, parts_sum, rtol=1e-6, atol=1e-7)
 
 
-def _fit_batches(learner: Learner, batches: list[TrainBatch], objective: Objective, hooks: Hooks) -> None:
+def _fit_batches(learner: Learner, batches: list[TrainBatch], objective: Classification, hooks: Hooks) -> None:
     """One update on these very batches."""
     loader: DataLoader[Any] = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
     sampler = EpochSampler(len(batches), batch_size=1, seed=0)
@@ -143,7 +144,7 @@ def test_a_batch_of_one_class_is_weighed_too(toy_model: MakeModel, learner: Make
     for weights in (None, WEIGHTS):
         done = learner(toy_model())
         batch = TrainBatch(clips, torch.tensor([1, 1]), [])
-        objective = Objective(pixels=PIXELS, class_weights=weights)
+        objective = Classification(pixels=PIXELS, class_weights=weights)
         _fit_batches(done, [batch], objective, no_hooks)
         moved.append(done.network.classifier.bias.detach() - toy_model().classifier.bias.detach())
     torch.testing.assert_close(moved[1], 2.0 * moved[0])
@@ -308,7 +309,7 @@ def test_an_undecodable_video_stops_and_says_how_to_go_on(
             learner(toy_model()),
             loader,
             sampler,
-            objective=Objective(pixels=PIXELS),
+            objective=Classification(pixels=PIXELS),
             num_steps=1,
             seed=0,
             hooks=no_hooks,
@@ -320,7 +321,7 @@ def test_undecodable_videos_are_left_out_and_noted_once(
 ) -> None:
     loader, sampler = loading(WITH_BAD, batch_size=4)
     done = learner(toy_model())
-    objective = Objective(pixels=PIXELS, skip_bad_videos=True)
+    objective = Classification(pixels=PIXELS, skip_bad_videos=True)
     fit(done, loader, sampler, objective=objective, num_steps=2, seed=0, hooks=no_hooks)
     assert done.progress.skipped == ["/nowhere/bad2.mp4: truncated"]
 
@@ -342,7 +343,7 @@ def test_a_wholly_undecodable_batch_among_good_ones_is_left_out(
     """Wherever it stands, the update is that of the good batch alone."""
     good = TrainBatch(torch.full((2, 3, 4, 8, 8), 9, dtype=torch.uint8), torch.tensor([0, 1]), [])
     empty = TrainBatch(torch.empty(0, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), ["a: truncated"])
-    objective = Objective(pixels=PIXELS, accumulate=2, skip_bad_videos=True)
+    objective = Classification(pixels=PIXELS, accumulate=2, skip_bad_videos=True)
     biases = []
     for parts in ([good], [good, empty], [empty, good]):
         done = learner(toy_model())
@@ -356,6 +357,6 @@ def test_an_update_without_any_video_stops(
     toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
 ) -> None:
     loader, sampler = loading(["bad0.mp4", "bad1.mp4"], batch_size=2)
-    objective = Objective(pixels=PIXELS, skip_bad_videos=True)
+    objective = Classification(pixels=PIXELS, skip_bad_videos=True)
     with pytest.raises(DataError, match=r"no video of a whole batch can be decoded, first: .*bad[01]\.mp4: truncated"):
         fit(learner(toy_model()), loader, sampler, objective=objective, num_steps=1, seed=0, hooks=no_hooks)

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from t3d.data.clips import EpochSampler
 from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, read_state, read_weights
+from t3d.engine.classification import Classification
 from t3d.engine.hooks import STATE_NAME, RunHooks
-from t3d.engine.loop import Hooks, Learner, Objective, fit
+from t3d.engine.loop import Hooks, Learner, fit
 from t3d.video.spec import PixelSpec
 
 Make = Callable[..., Any]
@@ -69,7 +70,7 @@ class _World:
 
 def _fit(learner: Learner, loader: "DataLoader[Any]", sampler: EpochSampler, hooks: Hooks) -> None:
     pixels = PixelSpec(resize=32, crop_size=32)
-    objective = Objective(pixels=pixels, accumulate=2, clip_norm=1.0, label_smoothing=0.1)
+    objective = Classification(pixels=pixels, accumulate=2, clip_norm=1.0, label_smoothing=0.1)
     fit(learner, loader, sampler, objective=objective, num_steps=NUM_STEPS, seed=3, hooks=hooks)
 
 

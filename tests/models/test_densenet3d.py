@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -90,6 +91,40 @@ def test_head_is_the_mean_of_the_map_through_the_classifier() -> None:
     torch.testing.assert_close(model(clips), pooled @ model.classifier.weight.T + model.classifier.bias)
 
 
+def test_a_neck_is_a_rectified_linear_layer_behind_the_features() -> None:
+    plain = create_model("t3d_tiny", 5, generator=torch.Generator().manual_seed(0)).eval()
+    model = create_model("t3d_tiny", 5, neck=7, generator=torch.Generator().manual_seed(0)).eval()
+    neck, classifier, clips = model.neck, model.classifier, _clips(2, 3, 16, 32, 32)
+    assert set(model.state_dict()) - set(plain.state_dict()) == {"neck.weight", "neck.bias"}
+    assert (neck.weight.shape, classifier.weight.shape) == ((7, model.num_features), (5, 7))
+    assert not neck.bias.any()
+    assert torch.equal(model.embed(clips), plain.embed(clips))  # drawn before the neck
+    narrow = (model.embed(clips) @ neck.weight.T + neck.bias).clamp(min=0)
+    torch.testing.assert_close(model(clips), narrow @ classifier.weight.T + classifier.bias)
+
+
+@pytest.mark.parametrize("neck", [0, 7])
+def test_without_classifier_the_features_come_out(neck: int) -> None:
+    model, clips = create_model("t3d_tiny", 0, neck=neck).eval(), _clips(2, 3, 16, 32, 32)
+    assert not [name for name in model.state_dict() if name.startswith("classifier")]
+    features = model.embed(clips)
+    expected = F.relu(features @ model.neck.weight.T) if neck else features
+    torch.testing.assert_close(model(clips), expected)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_repeated_ends_make_a_still_map_of_a_still_clip(name: str) -> None:
+    """Every convolution but the first sees the same plane everywhere, so the map cannot vary in time."""
+    pictures = _clips(1, 3, 1, 32, 32).double()
+    for replicate_time, still in ((False, False), (True, True)):
+        generator = torch.Generator().manual_seed(0)
+        model = create_model(name, 5, replicate_time=replicate_time, generator=generator).double().eval()
+        with torch.no_grad():
+            stem = model.stem(pictures.expand(-1, -1, 32, -1, -1))
+            features = model.forward_features(pictures.expand(-1, -1, 32, -1, -1))
+        assert [bool((seen - seen[:, :, :1]).abs().max() < 1e-12) for seen in (stem, features)] == [still, still]
+
+
 def test_a_block_keeps_what_came_before_in_front() -> None:
     model = create_model("t3d_tiny", stem_channels=24, blocks=(2, 1, 1, 1), growth_rate=16)
     features = _clips(2, 24, 3, 5, 5)
@@ -149,9 +184,11 @@ def test_weights_survive_a_file(name: str, tmp_path: Path) -> None:
     assert torch.equal(saved(clips), loaded(clips))
 
 
-@pytest.mark.parametrize("name", ["t3d_tiny", "t3d_121"])
-def test_export_with_any_batch_equals_eager(name: str) -> None:
-    model = _randomised(create_model(name, 5))
+@pytest.mark.parametrize(
+    ("name", "options"), [("t3d_tiny", {}), ("t3d_121", {}), ("t3d_tiny", {"replicate_time": True, "neck": 7})]
+)
+def test_export_with_any_batch_equals_eager(name: str, options: dict[str, object]) -> None:
+    model = _randomised(create_model(name, 5, **options))
     program = torch.export.export(
         model, (_clips(2, 3, 16, 32, 32),), dynamic_shapes={"clips": {0: torch.export.Dim("batch", min=1, max=64)}}
     )

@@ -33,6 +33,7 @@ def test_minimum_size(options: dict[str, object], minimum: tuple[int, int, int])
         ("ttl_depths", ((1, 3), None)),
         ("ttl_depths", ((), None, None)),
         ("ttl_depths", ((1, 0), None, None)),
+        ("neck", -1),
         ("dropout", 1.0),
         ("dropout", -0.1),
     ],

@@ -35,6 +35,8 @@ def test_unknown_options_are_answered_with_the_known_ones() -> None:
         ("ttl_depths", None, r"tuple\[tuple\[int, ...\] \| None, ...\]"),
         ("ttl_compress", "yes", "bool"),
         ("keep_last_plane", 1, "bool"),
+        ("replicate_time", 0, "bool"),
+        ("neck", False, "int"),
         ("dropout", "half", "float"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 
 from t3d.errors import CheckpointError, ConfigError
 from t3d.models import LAYOUTS, create_model, from_published
+from t3d.models.inflation import inflate
 
 
 def _by_rule(name: str, shape: list[int]) -> torch.Tensor:
@@ -72,6 +73,17 @@ def test_a_frame_repeated_scores_like_the_picture(shared_fixtures: Path) -> None
     shape = (1, 3, 64, 64)
     with torch.no_grad():
         logits = model(_input(shape).unsqueeze(2).repeat(1, 1, 3, 1, 1))
+    _assert_close(logits, _recorded(shared_fixtures, "tv_densenet121", shape))
+
+
+@pytest.mark.parametrize("how", ["centre", "repeat"])
+def test_a_still_video_through_the_inflated_network_scores_like_the_picture(how: str, shared_fixtures: Path) -> None:
+    model = create_model("densenet3d_121", 1000, replicate_time=how == "repeat").eval()
+    weights = from_published(_published(shared_fixtures, "tv_densenet121"), layout="torchvision_densenet")
+    assert inflate(model, weights, how=how).fresh == ()
+    shape = (1, 3, 64, 64)
+    with torch.no_grad():
+        logits = model(_input(shape).unsqueeze(2).repeat(1, 1, 16, 1, 1))
     _assert_close(logits, _recorded(shared_fixtures, "tv_densenet121", shape))
 
 

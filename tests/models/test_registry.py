@@ -92,6 +92,6 @@ def test_unknown_options_are_refused() -> None:
         create_model("t3d_tiny", widht=3)
 
 
-def test_a_classifier_needs_a_class() -> None:
-    with pytest.raises(ConfigError, match="num_classes 0"):
-        create_model("t3d_tiny", 0)
+def test_a_negative_number_of_classes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="num_classes -1 must be at least 0"):
+        create_model("t3d_tiny", -1)

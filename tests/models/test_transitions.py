@@ -104,6 +104,26 @@ def test_compression_adds_one_square_matrix_and_a_norm() -> None:
     assert sizes[1] - sizes[0] == 24 * 24 + 2 * 24
 
 
+def test_flat_branches_look_at_one_frame_with_their_height_and_width() -> None:
+    transition = TemporalTransition(3, depths=(1, 3, 4), width=2, flat=True, pool=HalvingPool(time_stride=1))
+    assert [branch.conv.kernel_size for branch in transition.branches] == [(1, 1, 1), (1, 3, 3), (1, 3, 3)]
+    features = torch.randn(2, 3, 5, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        together = _fill(transition)(features)
+        one_by_one = torch.cat([transition(frame) for frame in features.split(1, dim=2)], dim=2)
+    torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-12)
+
+
+def test_a_still_map_leaves_no_trace_of_its_ends_when_they_are_repeated() -> None:
+    features = torch.randn(1, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for replicate_time in (False, True):
+        transition = _fill(TemporalTransition(3, depths=(1, 3, 6), width=2, replicate_time=replicate_time))
+        with torch.no_grad():
+            out = transition(features.expand(-1, -1, 8, -1, -1))
+        spread = (out - out[:, :, 2:3]).abs().amax(dim=(0, 2, 3, 4)) < 1e-12
+        assert spread.tolist() == [True] * 2 + [replicate_time] * 4  # depth 1 has no ends to see
+
+
 @pytest.mark.parametrize(
     ("pool", "num_planes", "left"),
     [

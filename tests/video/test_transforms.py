@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from t3d.errors import ConfigError
 from t3d.video.spec import AugmentSpec, PixelSpec
 from t3d.video.transforms import centre_view, normalise, three_views, train_view
 
@@ -221,6 +222,29 @@ def test_normalising_by_hand() -> None:
     assert normal.dtype == torch.float32
     expected = [(0 - 127.5) / 63.75, (51 - 51.0) / 127.5, 255 / 255]  # -2, 0, 1
     assert normal[1, :, 0, 0, 0].tolist() == pytest.approx(expected)
+
+
+def test_differences_by_hand() -> None:
+    pixels = PixelSpec(mean=(0.5, 0.2, 0.0), std=(0.25, 0.5, 1.0), modality="difference")
+    levels = torch.tensor([10, 61, 61, 10, 255], dtype=torch.uint8)
+    clips = levels[None, None, :, None, None].expand(2, 3, 5, 4, 6)
+    changes = normalise(clips, pixels)
+    assert changes.shape == (2, 3, 5, 4, 6)
+    assert changes.dtype == torch.float32
+    steps = torch.tensor([51, 0, -51, 245, 245]) / 255  # the last frame has no next one
+    for channel, std in enumerate((0.25, 0.5, 1.0)):
+        assert changes[1, channel, :, 2, 3].tolist() == pytest.approx((steps / std).tolist(), abs=1e-5)
+
+
+def test_a_still_clip_has_no_differences_whatever_its_picture() -> None:
+    still = torch.randint(256, (2, 3, 1, 5, 6), dtype=torch.uint8, generator=seeded()).expand(-1, -1, 4, -1, -1)
+    assert not normalise(still, PixelSpec(modality="difference")).any()
+
+
+def test_one_frame_has_no_difference() -> None:
+    clips = torch.zeros(1, 3, 1, 4, 4, dtype=torch.uint8)
+    with pytest.raises(ConfigError, match="clips of one frame hold no change; use --num-frames 2"):
+        normalise(clips, PixelSpec(modality="difference"))
 
 
 @pytest.mark.gpu

@@ -40,6 +40,11 @@ class TrainBatch(NamedTuple):
     labels: Tensor
     failures: list[str]
 
+    @property
+    def num_clips(self) -> int:
+        """B."""
+        return len(self.labels)
+
 
 class TrainClips(Dataset[tuple[Clip, int] | str]):
     """One random clip of a video; a video that cannot be decoded gives its error's text instead."""

@@ -73,7 +73,15 @@ def load_videos(root: Path, *, subset: Subset, split: int = 1, format: str | Non
         raise DataError(f"unknown format {format!r}; choose from {', '.join(FORMATS)}")
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check the path of the dataset")
-    videos = FORMATS[format or recognise(root)].read(root, subset, split=split)
+    return with_missing_named(FORMATS[format or recognise(root)].read(root, subset, split=split), root)
+
+
+def with_missing_named(videos: VideoList, root: Path) -> VideoList:
+    """The same list, with a warning where some of its videos are not there.
+
+    Raises:
+        DataError: None of them is there, or the list is empty.
+    """
     if videos.samples and videos.missing:
         total = len(videos.samples) + len(videos.missing)
         warning = f"{len(videos.missing)} of {total} listed videos are not there, the first {videos.missing[0]}"

@@ -1,4 +1,4 @@
-"""What every reader of a dataset gives: labelled videos of one subset of one split. Reading lists is done elsewhere."""
+"""What every reader of a dataset gives: the videos of one subset of one split. Reading lists is done elsewhere."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,16 +6,19 @@ from typing import Literal
 
 Subset = Literal["train", "validation", "test"]
 
+UNLABELLED = -1
+"""The label of a video whose class is not known, or not to be used."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One labelled video, or one labelled piece of one."""
+    """One video, or one piece of one."""
 
     name: str
     """Path as the list gives it, else relative to the root, with forward slashes; a piece adds `#start-end`. Unique."""
     path: Path
     label: int
-    """Position in `VideoList.labels`."""
+    """Position in `VideoList.labels`, or `UNLABELLED`."""
     group: str
     """Videos that share it (a person, a source video) must not be split between training and test."""
     start_seconds: float | None = None
@@ -30,7 +33,7 @@ class VideoList:
 
     samples: tuple[Sample, ...]
     labels: tuple[str, ...]
-    """Class names; all subsets of a split have the same."""
+    """Class names; all subsets of a split have the same. None where no video has a label."""
     root: Path
     format: str
     split: str

@@ -1,12 +1,13 @@
-"""Honest parts: validation carved from training by whole groups, and no group on both sides of a split."""
+"""Honest parts: validation carved by whole groups, no group on both sides of a split, and few labels on purpose."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from t3d.data.samples import VideoList
-from t3d.errors import DataError
+from t3d.errors import ConfigError, DataError
 
 
 def carve_validation(train: VideoList, *, fraction: float, generator: torch.Generator) -> tuple[VideoList, VideoList]:
@@ -49,6 +50,42 @@ def carve_validation(train: VideoList, *, fraction: float, generator: torch.Gene
     )
 
 
+def take_labels(
+    train: VideoList, *, per_class: int | None, fraction: float | None, generator: torch.Generator
+) -> VideoList:
+    """Keep some training videos of every class: what is learnt from few labels, or from half of a large set.
+
+    The videos of a class are drawn without regard to groups. Equal generators draw nested subsets: the five videos a
+    class of one experiment are among the twenty of another.
+
+    Args:
+        train: The list to draw from.
+        per_class: Videos to keep of every class; a class that has fewer keeps what it has, with a warning.
+        fraction: Share of every class to keep instead, above 0 and at most 1; at least one video.
+        generator: Decides which videos.
+
+    Returns:
+        The videos drawn, in the order of the list.
+
+    Raises:
+        ConfigError: Both or neither of `per_class` and `fraction` are given, or one is out of range.
+    """
+    text = _amount_text(per_class, fraction)
+    places: dict[int, list[int]] = {label: [] for label in range(len(train.labels))}
+    for index, sample in enumerate(train.samples):
+        places[sample.label].append(index)
+    chosen: set[int] = set()
+    for found in places.values():
+        wanted = per_class if fraction is None else max(1, round(fraction * len(found)))
+        chosen.update(found[place] for place in torch.randperm(len(found), generator=generator).tolist()[:wanted])
+    return replace(
+        train,
+        samples=tuple(sample for index, sample in enumerate(train.samples) if index in chosen),
+        split=f"{train.split}, {text}",
+        warnings=(*train.warnings, *_shortage(train.labels, [len(found) for found in places.values()], per_class)),
+    )
+
+
 def check_disjoint(train: VideoList, test: VideoList, *, allow_shared_groups: bool = False) -> None:
     """Refuse a test on groups that were trained on: its result would not hold for new people or sources.
 
@@ -62,6 +99,26 @@ def check_disjoint(train: VideoList, test: VideoList, *, allow_shared_groups: bo
             f"{test.root}: {len(shared)} groups are in training and in test ({videos} of {len(test.samples)} test "
             f"videos), for example {min(shared)!r}; divide by group, or pass --allow-shared-groups"
         )
+
+
+def _amount_text(per_class: int | None, fraction: float | None) -> str:
+    if per_class is not None and fraction is None:
+        if per_class < 1:
+            raise ConfigError(f"{per_class} videos a class are none; use at least 1")
+        return f"{per_class} videos a class"
+    if fraction is not None and per_class is None:
+        if not 0 < fraction <= 1:
+            raise ConfigError(f"a share of {fraction} of every class must be above 0 and at most 1")
+        return f"{fraction:g} of every class"
+    raise ConfigError("give the number of videos a class or their share, one of the two")
+
+
+def _shortage(labels: Sequence[str], counts: Sequence[int], per_class: int | None) -> list[str]:
+    short = [index for index, count in enumerate(counts) if count < (per_class or 0)]
+    if not short:
+        return []
+    example = f"{labels[short[0]]!r} has {counts[short[0]]}"
+    return [f"{len(short)} of {len(labels)} classes have fewer than {per_class} training videos: {example}"]
 
 
 def _choose_groups(train: VideoList, fraction: float, generator: torch.Generator) -> set[str]:

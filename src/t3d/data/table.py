@@ -35,13 +35,51 @@ def load_table(root: Path, subset: Subset, *, split: int) -> VideoList:
     if path is None:
         raise DataError(f"{root}: no CSV or Parquet file, nor a folder with a videos.csv or videos.parquet; name one")
     rows = read_parquet(path, required=_REQUIRED) if _is_parquet(path) else read_csv(path, required=_REQUIRED)
-    _check_rows(rows)
+    check_rows(rows, required=_REQUIRED)
     if "split" in rows[0].values:
         return _load_part(path, rows, subset, split=split)
     labels = sorted_labels(row.values["label"] for row in rows)
     everything, warnings = with_groups(_samples(rows, labels, where=str(path)))
     chosen = fold_samples(everything, subset, split=split, where=str(path))
     return _found(path, chosen, labels, split=f"fold {split} {subset} (made here, by group)", warnings=warnings)
+
+
+def check_rows(rows: Sequence[Row], *, required: Sequence[str]) -> None:
+    """Refuse rows that lack a required cell, or that list the same piece of a video again.
+
+    Raises:
+        DataError: There is such a row.
+    """
+    for row in rows:
+        for column in required:
+            if not row.values[column]:
+                raise DataError(f"{row.where}: no {column}; complete the row or remove it")
+    first: dict[str, Row] = {}
+    for row in rows:
+        name = _name(row)
+        if name in first:
+            raise DataError(f"{row.where}: {name} was listed before ({first[name].where}); keep one row")
+        first[name] = row
+
+
+def sample_of(row: Row, label: int) -> Sample:
+    """The sample that a row with a column `path` stands for; its path is still the row's own.
+
+    Raises:
+        DataError: `start` or `end` is no number of seconds, or the end is not after the start.
+    """
+    start, end = _seconds(row, "start"), _seconds(row, "end")
+    if end is not None and end <= (start or 0.0):
+        raise DataError(f"{row.where}: end {end:g} is not after start {start or 0.0:g}; correct the seconds")
+    return Sample(
+        name=_name(row),
+        path=Path(_normal(row)),
+        label=label,
+        group=row.values.get("group", ""),
+        start_seconds=start,
+        end_seconds=end,
+        tag=row.values.get("tag", ""),
+    )
 
 
 def _load_part(path: Path, rows: Sequence[Row], subset: Subset, *, split: int) -> VideoList:
@@ -87,37 +125,9 @@ def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def _check_rows(rows: Sequence[Row]) -> None:
-    for row in rows:
-        for column in _REQUIRED:
-            if not row.values[column]:
-                raise DataError(f"{row.where}: no {column}; complete the row or remove it")
-    first: dict[str, Row] = {}
-    for row in rows:
-        name = _name(row)
-        if name in first:
-            raise DataError(f"{row.where}: {name} was listed before ({first[name].where}); keep one row")
-        first[name] = row
-
-
 def _samples(rows: Sequence[Row], labels: tuple[str, ...], *, where: str) -> list[Sample]:
     numbers = number_labels([row.values["label"] for row in rows], labels, where=where)
-    return [_sample(row, number) for row, number in zip(rows, numbers, strict=True)]
-
-
-def _sample(row: Row, label: int) -> Sample:
-    start, end = _seconds(row, "start"), _seconds(row, "end")
-    if end is not None and end <= (start or 0.0):
-        raise DataError(f"{row.where}: end {end:g} is not after start {start or 0.0:g}; correct the seconds")
-    return Sample(
-        name=_name(row),
-        path=Path(_normal(row)),
-        label=label,
-        group=row.values.get("group", ""),
-        start_seconds=start,
-        end_seconds=end,
-        tag=row.values.get("tag", ""),
-    )
+    return [sample_of(row, number) for row, number in zip(rows, numbers, strict=True)]
 
 
 def _normal(row: Row) -> str:

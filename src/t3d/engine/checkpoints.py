@@ -120,9 +120,14 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     """Rebuild a network in evaluation mode with its weights.
 
     Raises:
-        CheckpointError: The file cannot be read, or the weights do not fit the network it describes.
+        CheckpointError: The file cannot be read, holds a network without classes, or the weights do not fit the network
+            it describes.
     """
     tensors, card = read_weights(path)
+    if not card.labels:
+        raise CheckpointError(
+            f"{path}: holds a network that names no classes yet; t3d train DATA --init {path} teaches it some"
+        )
     try:
         model = card.build()
         model.load_state_dict(tensors, strict=True)
@@ -145,7 +150,7 @@ def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> Mo
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
     own = model.state_dict()
     misfits = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
-    misfits += [name for name in own if name not in tensors and not name.startswith("classifier.")]
+    misfits += [name for name in own if name not in tensors and not name.startswith(("classifier.", "neck."))]
     if misfits:
         raise CheckpointError(
             f"{path}: holds {card.arch}, whose {misfits[0]!r} and {len(misfits) - 1} other tensors do not fit; "

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights
 from t3d.engine.loop import Learner, Progress
@@ -32,13 +33,20 @@ class Reporter(Protocol):
         """Take note of an epoch."""
 
 
+def _whole(network: nn.Module) -> nn.Module:
+    return network
+
+
 class RunHooks:
     """Keep a run folder up to date.
 
     Args:
         folder: Run folder.
         card: Description written into every weights file.
-        validate: Measures the network after each epoch; None where nothing selects the weights.
+        validate: Measures the network after each epoch; None where nothing does.
+        keep_best: Keep the epoch that `validate` finds best, instead of the last.
+        measure: What the log calls the share of right answers.
+        part: The part of the network that `card` describes.
         checkpoint_steps: Updates between two savings of the trainer state.
         early_stop_epochs: Epochs without a lower loss before training ends.
         plateau: Factor and patience of the plateau schedule.
@@ -51,6 +59,9 @@ class RunHooks:
         card: ModelCard,
         *,
         validate: Validate | None,
+        keep_best: bool = True,
+        measure: str = "top1",
+        part: Callable[[nn.Module], nn.Module] = _whole,
         checkpoint_steps: int,
         early_stop_epochs: int | None,
         plateau: tuple[float, int] | None,
@@ -59,6 +70,9 @@ class RunHooks:
         self.folder = folder
         self.card = card
         self.validate = validate
+        self.keep_best = keep_best
+        self.measure = measure
+        self.part = part
         self.checkpoint_steps = checkpoint_steps
         self.early_stop_epochs = early_stop_epochs
         self.plateau = plateau
@@ -81,12 +95,14 @@ class RunHooks:
         """Validate, log, keep the best and the last weights, divide the rate or stop where that is due."""
         progress = learner.progress
         self._add_seconds(progress)
-        row = _epoch_row(learner)
+        row = _epoch_row(learner, self.measure)
+        score = (float(progress.epoch), 0.0)
         if self.validate is not None:
-            row["validation_loss"], row["validation_top1"] = self.validate(learner)
-            self._watch(learner, row["validation_loss"])
+            loss, right = self.validate(learner)
+            row |= {"validation_loss": loss, f"validation_{self.measure}": right}
+            score = (right, -loss) if self.keep_best else score
+            self._watch(learner, loss)
         progress.rows.append(row)
-        score = (row.get("validation_top1", float(progress.epoch)), -row.get("validation_loss", 0.0))
         if learner.fabric.is_global_zero:
             self._write(learner, is_best=score > progress.best)
             for reporter in self.reporters:
@@ -142,14 +158,14 @@ class RunHooks:
             progress.stopped = True
 
     def _write(self, learner: Learner, *, is_best: bool) -> None:
-        weights = learner.result.state_dict()
+        weights = self.part(learner.result).state_dict()
         save_weights(self.folder / LAST_NAME, weights, self.card)
         if is_best:
             save_weights(self.folder / WEIGHTS_NAME, weights, self.card)
         write_csv(self.folder / "log.csv", learner.progress.rows)
 
 
-def _epoch_row(learner: Learner) -> dict[str, Any]:
+def _epoch_row(learner: Learner, measure: str) -> dict[str, Any]:
     progress = learner.progress
     count = max(1, progress.num_clips)
     return {
@@ -158,5 +174,5 @@ def _epoch_row(learner: Learner) -> dict[str, Any]:
         "seconds": round(progress.seconds, 1),
         "lr": learner.optimizer.param_groups[-1]["lr"],
         "train_loss": progress.loss_sum / count,
-        "train_top1": progress.num_correct / count,
+        f"train_{measure}": progress.num_correct / count,
     }

@@ -3,19 +3,25 @@
 import math
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from t3d.data.clips import EpochSampler, TrainClips, collate_train
+from t3d.data.clips import EpochSampler, collate_train
 from t3d.data.samples import Sample
 
 
 def train_loader(
-    clips: TrainClips, sampler: EpochSampler, *, batch_size: int, num_workers: int, pin_memory: bool
+    clips: "Dataset[Any]",
+    sampler: EpochSampler,
+    *,
+    batch_size: int,
+    num_workers: int,
+    pin_memory: bool,
+    collate: Callable[[Sequence[Any]], Any] = collate_train,
 ) -> "DataLoader[Any]":
     """Batches in the sampler's order; the last, smaller one is dropped unless it is the only one."""
     return DataLoader(
@@ -23,7 +29,7 @@ def train_loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=collate_train,
+        collate_fn=collate,
         drop_last=len(sampler) >= batch_size,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,

@@ -1,15 +1,15 @@
 """The training loop: batches in, better weights out, resumable after any update.
 
-What is learnt on is decided by the loader, how fast by the optimizer and schedule, and what to do between epochs by the
-caller's hooks. What is random in a step is a function of (seed, step), so a resumed run repeats an uninterrupted one.
+What is learnt on is decided by the loader, what is learnt by the objective, how fast by the optimizer and schedule, and
+what to do between epochs by the caller's hooks. What is random in a step is a function of (seed, step), so a resumed
+run repeats an uninterrupted one.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,25 +17,57 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from t3d.data.clips import EpochSampler, TrainBatch
+from t3d.data.clips import EpochSampler
 from t3d.engine.optimisation import keep_frozen_in_eval
 from t3d.errors import DataError, T3DError
-from t3d.video.spec import PixelSpec
-from t3d.video.transforms import normalise
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objective:
+@runtime_checkable
+class Batch(Protocol):
+    """What a loader gives."""
+
+    @property
+    def failures(self) -> list[str]:
+        """Videos that could not be decoded."""
+        ...
+
+    @property
+    def num_clips(self) -> int:
+        """Clips in it."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """What an objective says about a batch."""
+
+    loss: Tensor
+    """Sum over the clips, a scalar that can be differentiated."""
+    num_correct: float
+    """Clips judged rightly."""
+
+
+@runtime_checkable
+class Objective(Protocol):
     """What an update minimises, and how large it is."""
 
-    pixels: PixelSpec
-    label_smoothing: float = 0.0
-    class_weights: Tensor | None = None
-    """Factors (K,) of the clips' losses, mean 1 over the training videos. The mean is over clips, not over weights, so
-    that the parts of an accumulated update add up to the whole one and a batch of one class is still weighed."""
-    accumulate: int = 1
-    clip_norm: float | None = None
-    skip_bad_videos: bool = False
+    @property
+    def accumulate(self) -> int:
+        """Batches summed up before one update."""
+        ...
+
+    @property
+    def clip_norm(self) -> float | None:
+        """Largest norm of a gradient."""
+        ...
+
+    @property
+    def skip_bad_videos(self) -> bool:
+        """Whether to go on without videos that cannot be decoded."""
+        ...
+
+    def judge(self, model: nn.Module, batch: Any, device: torch.device) -> Outcome:  # noqa: ANN401  (its own kind)
+        """Pass a batch through the network and compare with what was wanted."""
+        ...
 
 
 @dataclass
@@ -48,7 +80,7 @@ class Progress:
     step: int = 0
     """Updates done in all."""
     loss_sum: float = 0.0
-    num_correct: int = 0
+    num_correct: float = 0
     num_clips: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     """One row an epoch: what the log shows."""
@@ -173,8 +205,8 @@ def _rest_of_epoch(
             break
 
 
-def _groups(batches: Iterator[TrainBatch], size: int) -> Iterator[list[TrainBatch]]:
-    group: list[TrainBatch] = []
+def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    group: list[Batch] = []
     for batch in batches:
         group.append(batch)
         if len(group) == size:
@@ -184,9 +216,9 @@ def _groups(batches: Iterator[TrainBatch], size: int) -> Iterator[list[TrainBatc
         yield group
 
 
-def _update(learner: Learner, batches: list[TrainBatch], objective: Objective) -> None:
-    usable = [batch for batch in batches if len(batch.labels)]
-    num_clips = sum(len(batch.labels) for batch in usable)
+def _update(learner: Learner, batches: list[Batch], objective: Objective) -> None:
+    usable = [batch for batch in batches if batch.num_clips]
+    num_clips = sum(batch.num_clips for batch in usable)
     failures = [failure for batch in batches for failure in batch.failures]
     if failures and not objective.skip_bad_videos:
         raise DataError(f"{failures[0]}; or go on without such videos by --bad-videos skip")
@@ -205,7 +237,7 @@ def _update(learner: Learner, batches: list[TrainBatch], objective: Objective) -
         if not _is_memory(error):
             raise
         raise T3DError(
-            f"out of memory with --batch-size {len(batches[0].labels) + len(batches[0].failures)}; halve it and double "
+            f"out of memory with --batch-size {batches[0].num_clips + len(batches[0].failures)}; halve it and double "
             f"--accumulate (now {objective.accumulate}) for the same update"
         ) from error
     learner.optimizer.zero_grad()
@@ -215,25 +247,21 @@ def _update(learner: Learner, batches: list[TrainBatch], objective: Objective) -
     _count(learner.progress, batches)
 
 
-def _backward(learner: Learner, batch: TrainBatch, objective: Objective, *, num_clips: int) -> None:
+def _backward(learner: Learner, batch: Batch, objective: Objective, *, num_clips: int) -> None:
     """Add a batch's part of the gradient of the mean loss over all `num_clips` of the update."""
-    clips = normalise(batch.clips.to(learner.fabric.device, non_blocking=True), objective.pixels)
-    labels = batch.labels.to(learner.fabric.device)
-    logits = learner.model(clips)
-    weights = None if objective.class_weights is None else objective.class_weights.to(logits)
-    loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=objective.label_smoothing, reduction="sum")
-    value = loss.item()
+    outcome = objective.judge(learner.model, batch, learner.fabric.device)
+    value = outcome.loss.item()
     if value != value or value in (float("inf"), float("-inf")):
         raise DataError(f"loss is {value} after {learner.progress.step} updates; lower --lr or set --clip-norm 1")
-    learner.fabric.backward(loss / num_clips)
+    learner.fabric.backward(outcome.loss / num_clips)
     learner.progress.loss_sum += value
-    learner.progress.num_correct += int((logits.argmax(dim=1) == labels).sum())
+    learner.progress.num_correct += outcome.num_correct
 
 
-def _count(progress: Progress, batches: list[TrainBatch]) -> None:
+def _count(progress: Progress, batches: list[Batch]) -> None:
     progress.step += 1
     progress.batch += len(batches)
-    progress.num_clips += sum(len(batch.labels) for batch in batches)
+    progress.num_clips += sum(batch.num_clips for batch in batches)
     for batch in batches:
         progress.skipped.extend(failure for failure in batch.failures if failure not in progress.skipped)
 

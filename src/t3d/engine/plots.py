@@ -48,11 +48,11 @@ def class_figure(accuracy: Mapping[int, tuple[float, int]], labels: Sequence[str
     return figure
 
 
-def training_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1") -> Figure:
     """Loss and accuracy by epoch, of training clips and, where there are any, validation videos."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for axes, quantity in ((left, "loss"), (right, "top1")):
+    for axes, quantity in ((left, "loss"), (right, measure)):
         for kind in ("train", "validation"):
             points = [
                 (row["epoch"], row[f"{kind}_{quantity}"]) for row in rows if row.get(f"{kind}_{quantity}") is not None
@@ -60,7 +60,7 @@ def training_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
             if points:
                 axes.plot(*zip(*points, strict=True), label=kind, marker="." if len(points) < 40 else "")
         axes.set_xlabel("epoch")
-        axes.set_ylabel("clip loss" if quantity == "loss" else "top-1")
+        axes.set_ylabel("clip loss" if quantity == "loss" else {"top1": "top-1"}.get(measure, measure))
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()

@@ -1,6 +1,6 @@
 """Videos in, class scores out: the one path of validation, evaluation and prediction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -45,6 +45,10 @@ class VideoScores:
         return bool(self.error) or len(self.frames) == self.num_clips > 0
 
 
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=1)
+
+
 def score_videos(
     model: nn.Module,
     samples: Sequence[Sample],
@@ -54,6 +58,7 @@ def score_videos(
     views: ViewSpec,
     num_workers: int = 0,
     source: OpenVideo = open_video,
+    read: Callable[[Tensor], Tensor] = _softmax,
 ) -> Iterator[VideoScores]:
     """Score every video, in the order of the list.
 
@@ -67,6 +72,7 @@ def score_videos(
         views: Which clips and crops.
         num_workers: Processes that decode; 0 decodes here.
         source: Opens a path.
+        read: What is made of the network's output (views, K) before views are averaged.
     """
     clips = ScoringClips(
         samples,
@@ -83,21 +89,23 @@ def score_videos(
     next_index = 0
     for chunk in chunks:
         video = waiting.setdefault(chunk.index, VideoScores(sample=samples[chunk.index]))
-        _add(video, chunk, model, pixels)
+        _add(video, chunk, model, pixels, read)
         while next_index in waiting and waiting[next_index].complete:
             yield waiting.pop(next_index)
             next_index += 1
 
 
 @torch.inference_mode()
-def _add(video: VideoScores, chunk: Chunk, model: nn.Module, pixels: PixelSpec) -> None:
+def _add(
+    video: VideoScores, chunk: Chunk, model: nn.Module, pixels: PixelSpec, read: Callable[[Tensor], Tensor]
+) -> None:
     """Score a chunk; an error in the middle of a video takes back what was scored before it."""
     if chunk.views is None:
         video.error, video.parts, video.frames = chunk.error, [], []
         return
     device = next(model.parameters()).device
     logits = model(normalise(chunk.views.to(device, non_blocking=True), pixels))
-    video.parts.append(logits.float().softmax(dim=1).cpu())
+    video.parts.append(read(logits.float()).cpu())
     video.frames.extend(chunk.frames)
     video.fps = chunk.fps
     video.num_clips = chunk.num_clips

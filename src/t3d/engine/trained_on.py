@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from t3d.data.samples import VideoList
+from t3d.data.samples import UNLABELLED, Sample, VideoList
 from t3d.errors import ConfigError
 from t3d.files import write_csv
 
@@ -53,9 +53,13 @@ def _root(path: str, root: Path) -> bool:
 
 def _rows(train: VideoList) -> list[dict[str, str]]:
     return [
-        {"path": str(sample.path.resolve()), "label": train.labels[sample.label], "group": sample.group}
+        {"path": str(sample.path.resolve()), "label": _label(sample, train), "group": sample.group}
         for sample in train.samples
     ]
+
+
+def _label(sample: Sample, train: VideoList) -> str:
+    return "" if sample.label == UNLABELLED else train.labels[sample.label]
 
 
 def _read(folder: Path) -> list[tuple[str, ...]] | None:

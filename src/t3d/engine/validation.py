@@ -35,7 +35,7 @@ class Validator:
         """Mean negative log score of the label, and top-1; a video that cannot be decoded counts as a guess, wrong."""
         fabric = learner.fabric
         model = learner.result.eval()
-        _share_statistics(model, fabric)
+        share_statistics(model, fabric)
         mine = self.videos.samples[fabric.global_rank :: fabric.world_size]
         with fabric.autocast():
             videos = score_videos(
@@ -55,7 +55,7 @@ class Validator:
         return loss, top1
 
 
-def _share_statistics(model: nn.Module, fabric: Fabric) -> None:
+def share_statistics(model: nn.Module, fabric: Fabric) -> None:
     """Give every process the first one's BN statistics, which are the ones that are saved."""
     if fabric.world_size > 1:
         for buffer in model.buffers():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t3d.errors import ConfigError
-from t3d.models.composite import NormReluConv
+from t3d.models.composite import NormReluConv, repeat_ends
 from t3d.models.densenet_spec import DenseNetSpec, Size
 from t3d.models.transitions import DenseTransition, HalvingPool, TemporalTransition
 from t3d.tensors import Clips, FeatureMap, Features, Logits
@@ -21,7 +21,7 @@ class DenseNet3D(nn.Module):
 
     Args:
         spec: The literals of the architecture.
-        num_classes: Width of the classifier.
+        num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
         generator: Source of the initial weights; PyTorch's own when not given.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, Table 1, Fig. 1.
@@ -33,15 +33,20 @@ class DenseNet3D(nn.Module):
         self.stem = Stem(spec)
         self.stages, self.num_features = _stages(spec)
         self.norm = nn.BatchNorm3d(self.num_features)
-        self.classifier = nn.Linear(self.num_features, num_classes)
+        self.neck = nn.Linear(self.num_features, spec.neck) if spec.neck else nn.Identity()
+        head_width = spec.neck or self.num_features
+        self.classifier = nn.Linear(head_width, num_classes) if num_classes else nn.Identity()
         self.initialise(generator)
 
     def forward(self, clips: Clips) -> Logits:
         """Score every class."""
-        return self.classifier(self.embed(clips))
+        features = self.embed(clips)
+        if self.spec.neck:
+            features = F.relu(self.neck(features))
+        return self.classifier(features)
 
     def embed(self, clips: Clips) -> Features:
-        """Average the last map over time and space: what the classifier sees."""
+        """Average the last map over time and space: what the classifier sees, or the neck before it."""
         return self.forward_features(clips).mean(dim=(2, 3, 4))
 
     def forward_features(self, clips: Clips) -> FeatureMap:
@@ -57,16 +62,21 @@ class DenseNet3D(nn.Module):
         """Draw all weights anew; the one place that decides how.
 
         Convolutions: normal, variance 2 / fan-in (He et al. 2015, arXiv:1502.01852). Batch norm: scale 1, shift 0,
-        statistics reset. Classifier: normal, deviation 0.01, zero bias, so that training starts from even odds. The
-        paper states none of this: it is this project's decision (the authors' code keeps PyTorch's defaults).
+        statistics reset. Neck: as a convolution, zero bias. Classifier: normal, deviation 0.01, zero bias, so that
+        training starts from even odds. The paper states none of this: it is this project's decision (the authors' code
+        keeps PyTorch's defaults).
         """
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             elif isinstance(module, nn.BatchNorm3d):
                 module.reset_parameters()
-        nn.init.normal_(self.classifier.weight, std=0.01, generator=generator)
-        nn.init.zeros_(self.classifier.bias)
+        if isinstance(self.neck, nn.Linear):
+            nn.init.kaiming_normal_(self.neck.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(self.neck.bias)
+        if isinstance(self.classifier, nn.Linear):
+            nn.init.normal_(self.classifier.weight, std=0.01, generator=generator)
+            nn.init.zeros_(self.classifier.bias)
 
     def _check_clips(self, clips: Tensor) -> None:
         channels, *size = clips.shape[1:]
@@ -86,15 +96,18 @@ class Stem(nn.Module):
     def __init__(self, spec: DenseNetSpec) -> None:
         super().__init__()
         kernel, pool = spec.stem_kernel, spec.stem_pool_kernel
+        planes, rows, columns = _half(kernel)
+        self.repeats = (planes, planes) if spec.replicate_time else (0, 0)
+        padding = (0 if spec.replicate_time else planes, rows, columns)
         self.conv = nn.Conv3d(
-            spec.in_channels, spec.stem_channels, kernel, stride=spec.stem_stride, padding=_half(kernel), bias=False
+            spec.in_channels, spec.stem_channels, kernel, stride=spec.stem_stride, padding=padding, bias=False
         )
         self.norm = nn.BatchNorm3d(spec.stem_channels)
         self.pool = nn.MaxPool3d(pool, stride=spec.stem_pool_stride, padding=_half(pool))
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, stem_channels, ...), smaller by both strides."""
-        return self.pool(F.relu(self.norm(self.conv(clips)), inplace=True))
+        return self.pool(F.relu(self.norm(self.conv(repeat_ends(clips, self.repeats))), inplace=True))
 
 
 class DenseLayer(nn.Module):
@@ -107,7 +120,9 @@ class DenseLayer(nn.Module):
         super().__init__()
         width = spec.bottleneck * spec.growth_rate
         self.squeeze = NormReluConv(in_channels, width)
-        self.grow = NormReluConv(width, spec.growth_rate, kernel=(spec.dense_time_kernel, 3, 3))
+        self.grow = NormReluConv(
+            width, spec.growth_rate, kernel=(spec.dense_time_kernel, 3, 3), replicate_time=spec.replicate_time
+        )
         self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -140,7 +155,15 @@ def _transition(
     pool = HalvingPool(time_stride=spec.transition_time_stride, keep_last_plane=spec.keep_last_plane)
     if depths is None:
         return DenseTransition(in_channels, pool=pool)
-    return TemporalTransition(in_channels, depths=depths, width=spec.ttl_width, compress=spec.ttl_compress, pool=pool)
+    return TemporalTransition(
+        in_channels,
+        depths=depths,
+        width=spec.ttl_width,
+        compress=spec.ttl_compress,
+        flat=spec.ttl_flat,
+        replicate_time=spec.replicate_time,
+        pool=pool,
+    )
 
 
 def _half(kernel: Size) -> Size:

@@ -43,10 +43,16 @@ class DenseNetSpec:
     """Channels of each branch of a temporal transition."""
     ttl_compress: bool = False
     """A 1x1x1 convolution after the concatenation of the branches."""
+    ttl_flat: bool = False
+    """Branches look at one frame, whatever their depth; their height and width stay (the 2D twin of a T3D)."""
     transition_time_stride: int = 2
     """What each transition divides time by."""
     keep_last_plane: bool = False
     """Stop dividing time once too few planes are left for it, so that short clips work."""
+    replicate_time: bool = False
+    """Beyond the first and last frame of a map, convolutions see that frame again instead of zeros."""
+    neck: int = 0
+    """Width of a linear layer and ReLU between features and classifier; 0 is none."""
     dropout: float = 0.0
     """Probability of dropping one of the values a dense layer adds."""
 
@@ -58,6 +64,8 @@ class DenseNetSpec:
             if any(size % 2 == 0 for size in self._integers(name)):
                 raise ConfigError(f"{name} {getattr(self, name)} must be odd")
         self._check_depths()
+        if self.neck < 0:
+            raise ConfigError(f"neck {self.neck} must be at least 0")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout {self.dropout} must be at least 0 and below 1")
 

@@ -26,8 +26,8 @@ class Architecture:
         Raises:
             ConfigError: When an override is unknown or makes no sense.
         """
-        if num_classes < 1:
-            raise ConfigError(f"num_classes {num_classes} must be at least 1")
+        if num_classes < 0:
+            raise ConfigError(f"num_classes {num_classes} must be at least 0")
         return DenseNet3D(override(self.spec, overrides), num_classes=num_classes, generator=generator)
 
 
@@ -61,23 +61,28 @@ def create_model(
 
     Args:
         name: A key of `ARCHITECTURES`.
-        num_classes: Width of the classifier.
+        num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
         generator: Source of the initial weights; PyTorch's own when not given.
         overrides: Literals to replace, by the names of `DenseNetSpec`; all can be written as JSON.
 
     Raises:
         ConfigError: When the name or an override is unknown, or an override makes no sense.
     """
-    return _architecture(name)(num_classes, generator=generator, **overrides)
+    return architecture(name)(num_classes, generator=generator, **overrides)
+
+
+def architecture(name: str) -> Architecture:
+    """Find the row of a network.
+
+    Raises:
+        ConfigError: When the name is unknown.
+    """
+    if name not in ARCHITECTURES:
+        raise ConfigError(f"unknown arch {name!r}; choose from {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
 
 
 def native_input(name: str) -> tuple[int, int, int, int]:
     """Shape (channels, frames, height, width) of the clips a network is meant for; others work too."""
-    architecture = _architecture(name)
-    return architecture.spec.in_channels, architecture.num_frames, architecture.size, architecture.size
-
-
-def _architecture(name: str) -> Architecture:
-    if name not in ARCHITECTURES:
-        raise ConfigError(f"unknown arch {name!r}; choose from {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    row = architecture(name)
+    return row.spec.in_channels, row.num_frames, row.size, row.size

@@ -41,6 +41,8 @@ class TemporalTransition(nn.Module):
         width: Channels of each branch.
         compress: Follow the concatenation by BN, ReLU and a 1x1x1 convolution of equal width, as in the authors'
             deleted code; Table 1 and Fig. 1 have none.
+        flat: Look at one frame in every branch, with the height and width its depth has.
+        replicate_time: See the first and last plane again beyond them, instead of zeros.
         pool: What halves the map; average of 2 x 2 x 2 when not given.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, Table 1. The side of the padding of even depths is not
@@ -54,12 +56,15 @@ class TemporalTransition(nn.Module):
         depths: Sequence[int] = (1, 3, 4),
         width: int = 128,
         compress: bool = False,
+        flat: bool = False,
+        replicate_time: bool = False,
         pool: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.out_channels = width * len(depths)
         self.branches = nn.ModuleList(
-            NormReluConv(in_channels, width, kernel=(1, 1, 1) if depth == 1 else (depth, 3, 3)) for depth in depths
+            NormReluConv(in_channels, width, kernel=_kernel(depth, flat=flat), replicate_time=replicate_time)
+            for depth in depths
         )
         self.compress = NormReluConv(self.out_channels, self.out_channels) if compress else nn.Identity()
         self.pool = HalvingPool() if pool is None else pool
@@ -85,3 +90,7 @@ class DenseTransition(nn.Module):
     def forward(self, features: Float[Tensor, "B C T H W"]) -> FeatureMap:
         """Map (B, C, T, H, W) to (B, C // 2, T // 2, H // 2, W // 2)."""
         return self.pool(self.compress(features))
+
+
+def _kernel(depth: int, *, flat: bool) -> tuple[int, int, int]:
+    return (1, 1, 1) if depth == 1 else (1 if flat else depth, 3, 3)

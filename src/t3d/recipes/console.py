@@ -57,8 +57,12 @@ def counted(items: Iterable[Item], what: str, *, total: int) -> Iterator[Item]:
 class TrainingReporter:
     """A bar over all updates with the time left, and a line an epoch."""
 
-    def __init__(self, progress: Progress, *, num_steps: int, num_epochs: int, first_step: int) -> None:
+    def __init__(
+        self, progress: Progress, *, num_steps: int, num_epochs: int, first_step: int, measure: str = "top1"
+    ) -> None:
         self.progress = progress
+        self.measure = measure
+        self.written = {"top1": "top-1"}.get(measure, measure)
         self.num_steps = num_steps
         self.num_epochs = num_epochs
         self.first_step = first_step
@@ -72,9 +76,12 @@ class TrainingReporter:
         """Print the epoch's figures and when the end is expected; of very many epochs, about twenty."""
         if row["epoch"] % max(1, self.num_epochs // 20) and row["step"] < self.num_steps:
             return
-        text = f"epoch {row['epoch']:>3}/{self.num_epochs}  loss {row['train_loss']:.3f}  top-1 {row['train_top1']:.1%}"
-        if "validation_top1" in row:
-            text += f"  | validation: loss {row['validation_loss']:.3f}  top-1 {row['validation_top1']:.1%}"
+        text = f"epoch {row['epoch']:>3}/{self.num_epochs}  {self._figures(row, 'train')}"
+        if "validation_loss" in row:
+            text += f"  | validation: {self._figures(row, 'validation')}"
         done = row["step"] - self.first_step
         left = (time.monotonic() - self.started) * (self.num_steps - row["step"]) / max(1, done)
         say(f"{text}  | {row['seconds']:.0f} s, about {left:.0f} s left")
+
+    def _figures(self, row: Mapping[str, Any], part: str) -> str:
+        return f"loss {row[f'{part}_loss']:.3f}  {self.written} {row[f'{part}_{self.measure}']:.1%}"

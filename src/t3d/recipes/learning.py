@@ -1,50 +1,85 @@
 """Turn the flags of a training into what learns: network, loader, optimizer and schedule, objective."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from t3d.config import TrainConfig
-from t3d.data.clips import EpochSampler, TrainClips
+from t3d.config import LearningConfig, StartOptions, TrainConfig, TransferConfig
+from t3d.data.clips import EpochSampler, TrainClips, collate_train
+from t3d.data.pairs import PairClips, collate_pairs
 from t3d.data.samples import VideoList
-from t3d.engine.checkpoints import file_hash, initialise_from, weights_file
+from t3d.engine.checkpoints import ModelCard, file_hash, initialise_from, weights_file
+from t3d.engine.classification import Classification
+from t3d.engine.initialise import inflate_from, keep_fc
 from t3d.engine.loading import class_weights, drawing_weights, train_loader
-from t3d.engine.loop import Learner, Objective
+from t3d.engine.loop import Learner
 from t3d.engine.optimisation import build_optimizer, build_schedule, freeze_stages
-from t3d.models import create_model
+from t3d.models import DenseNet3D, create_model
 from t3d.recipes import plan
-from t3d.recipes.console import warn
+from t3d.recipes.console import say, warn
 from t3d.video.decode import open_video
 
 
 def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, list[dict[str, Any]]]:
     """The network as it enters training, and its lineage."""
     torch.manual_seed(config.run.seed)
-    model = create_model(config.model.arch, num_classes=len(labels), **plan.overrides(config))
+    model = create_model(config.model.arch, num_classes=len(labels), **plan.model_overrides(config))
     lineage: list[dict[str, Any]] = []
-    if config.init is not None:
-        parent = initialise_from(model, config.init, labels)
-        file = weights_file(config.init)
-        ancestor = {
-            "file": str(file),
-            "sha256": file_hash(file),
-            "arch": parent.arch,
-            "command": parent.training.get("command"),
-        }
-        lineage = [*parent.training.get("lineage", []), ancestor]
-        if parent.labels != labels:
-            warn(f"{config.init}: other classes ({len(parent.labels)} -> {len(labels)}); the head starts anew")
-    freeze_stages(model, config.model.freeze)
+    if config.start.init is not None:
+        parent = _initialise(model, config.start.init, config.start, labels)
+        lineage = [*_ancestors(parent), _ancestor(config.start, parent)]
+        if parent is not None and parent.labels and parent.labels != labels:
+            warn(f"{config.start.init}: other classes ({len(parent.labels)} -> {len(labels)}); the head starts anew")
+    freeze_stages(model, config.start.freeze)
     return model, lineage
+
+
+def _initialise(model: DenseNet3D, init: Path, start: StartOptions, labels: tuple[str, ...]) -> ModelCard | None:
+    """Fill the network; gives the card of the weights, which a published file has not."""
+    if start.inflate is None:
+        card = initialise_from(model, init, labels)
+        if start.keep_fc:
+            keep_fc(model, init)
+        return card
+    inflation, parent = inflate_from(model, init, labels, how=start.inflate)
+    fresh = sorted({name.rpartition(".")[0] for name in inflation.fresh})
+    say(f"{init}: {len(inflation.copied)} tensors inflated ({start.inflate}), {len(inflation.fresh)} stay random")
+    if fresh:
+        say(f"random: {_shortened(fresh)}")
+    return parent
+
+
+def _shortened(names: list[str]) -> str:
+    """Stages instead of their layers."""
+    stages = dict.fromkeys(".".join(name.split(".")[:2]) if name.startswith("stages.") else name for name in names)
+    return ", ".join(stages)
+
+
+def _ancestors(parent: ModelCard | None) -> list[dict[str, Any]]:
+    return [] if parent is None else list(parent.training.get("lineage", []))
+
+
+def _ancestor(start: StartOptions, parent: ModelCard | None) -> dict[str, Any]:
+    assert start.init is not None
+    file = weights_file(start.init)
+    return {
+        "file": str(file),
+        "sha256": file_hash(file),
+        "arch": "densenet (published)" if parent is None else parent.arch,
+        "command": None if parent is None else parent.training.get("command"),
+        "inflated": start.inflate,
+    }
 
 
 def build_loader(config: TrainConfig, train: VideoList, fabric: Fabric) -> tuple["DataLoader[Any]", EpochSampler]:
     """Batches of training clips for this process, and the sampler that orders them."""
-    optimizer, options = config.optimizer, config.run
+    options = config.run
     clips = TrainClips(
         train.samples,
         clip=config.clip,
@@ -53,23 +88,52 @@ def build_loader(config: TrainConfig, train: VideoList, fabric: Fabric) -> tuple
         open_video=partial(open_video, backend=options.backend),
         seed=options.seed,
     )
+    weights = drawing_weights(train.samples) if config.labels.balance == "sampler" else None
+    return _loader(config, clips, fabric, collate_train, weights)
+
+
+def build_pair_loader(
+    config: TransferConfig, pairs: PairClips, fabric: Fabric
+) -> tuple["DataLoader[Any]", EpochSampler]:
+    """Batches of clips with looks for this process, and the sampler that orders them."""
+    return _loader(config, pairs, fabric, collate_pairs)
+
+
+def _loader(
+    config: LearningConfig,
+    clips: TrainClips | PairClips,
+    fabric: Fabric,
+    collate: Callable[..., Any],
+    weights: Tensor | None = None,
+) -> tuple["DataLoader[Any]", EpochSampler]:
+    optimizer, options = config.optimizer, config.run
     sampler = EpochSampler(
         len(clips),
         batch_size=optimizer.batch_size,
         seed=options.seed,
-        weights=drawing_weights(train.samples) if optimizer.balance == "sampler" else None,
+        weights=weights,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
-    on_gpu = fabric.device.type == "cuda"
     loader = train_loader(
-        clips, sampler, batch_size=optimizer.batch_size, num_workers=options.workers, pin_memory=on_gpu
+        clips,
+        sampler,
+        batch_size=optimizer.batch_size,
+        num_workers=options.workers,
+        pin_memory=fabric.device.type == "cuda",
+        collate=collate,
     )
     return loader, sampler
 
 
 def build_learner(
-    config: TrainConfig, fabric: Fabric, model: nn.Module, *, epoch_steps: int, num_steps: int
+    config: LearningConfig,
+    fabric: Fabric,
+    model: nn.Module,
+    *,
+    epoch_steps: int,
+    num_steps: int,
+    layer_decay: float = 1.0,
 ) -> Learner:
     """Network, optimizer and schedule on this process's device."""
     options, schedule = config.optimizer, config.schedule
@@ -79,7 +143,7 @@ def build_learner(
         momentum=options.momentum,
         nesterov=options.nesterov,
         weight_decay=options.weight_decay,
-        layer_decay=options.layer_decay,
+        layer_decay=layer_decay,
     )
     rates = build_schedule(
         optimizer,
@@ -92,13 +156,13 @@ def build_learner(
     return Learner(fabric, model, optimizer, rates, ema_decay=options.ema_decay)
 
 
-def build_objective(config: TrainConfig, train: VideoList) -> Objective:
+def build_objective(config: TrainConfig, train: VideoList) -> Classification:
     """What an update minimises."""
-    options = config.optimizer
-    return Objective(
+    options, labels = config.optimizer, config.labels
+    return Classification(
         pixels=config.pixels,
-        label_smoothing=options.label_smoothing,
-        class_weights=class_weights(train.samples, len(train.labels)) if options.balance == "loss" else None,
+        label_smoothing=labels.label_smoothing,
+        class_weights=class_weights(train.samples, len(train.labels)) if labels.balance == "loss" else None,
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
         skip_bad_videos=config.run.bad_videos == "skip",

@@ -7,16 +7,18 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 
-from t3d.config import TrainConfig
+from t3d.config import LearningConfig, ModelOptions, TrainConfig
 from t3d.data.clips import seeded
 from t3d.data.samples import VideoList
-from t3d.data.splits import carve_validation, check_disjoint
+from t3d.data.splits import carve_validation, check_disjoint, take_labels
 from t3d.data.subsets import NoSuchSubsetError
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.loading import steps_per_epoch
 from t3d.engine.validation import Validator
 from t3d.errors import ConfigError, DataError
 from t3d.models import create_model
+from t3d.models.inflation import twin_overrides
+from t3d.models.matching import WIDTH
 from t3d.recipes.datasets import find_videos
 from t3d.recipes.device import build_fabric
 from t3d.video.decode import open_video
@@ -26,7 +28,7 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
     """Training videos, the videos that select the weights, and what every result must say about them."""
     selection = config.selection
     find = partial(find_videos, config.data, split=config.split, format=config.format)
-    train = find(subset="train")
+    train = _few_labels(config, find(subset="train"))
     caveats: list[str] = []
     try:
         test: VideoList | None = find(subset="test")
@@ -50,7 +52,16 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
         return *carve_validation(train, fraction=selection.validation_fraction, generator=generator), caveats
 
 
-def check_clips(config: TrainConfig) -> None:
+def _few_labels(config: TrainConfig, train: VideoList) -> VideoList:
+    """The training videos whose labels are to be used."""
+    options = config.labels
+    if options.labels_per_class is None and options.train_fraction is None:
+        return train
+    generator = seeded(config.run.seed, -3, 0)
+    return take_labels(train, per_class=options.labels_per_class, fraction=options.train_fraction, generator=generator)
+
+
+def check_clips(config: LearningConfig) -> None:
     """Send the outline of a batch through the outline of the network: no memory, no arithmetic.
 
     Raises:
@@ -59,7 +70,7 @@ def check_clips(config: TrainConfig) -> None:
     size, num_frames = config.pixels.crop_size, config.clip.num_frames
     num_clips = 1 if config.run.bad_videos == "skip" else config.optimizer.batch_size
     with torch.device("meta"), torch.no_grad():
-        model = create_model(config.model.arch, num_classes=2, **overrides(config))
+        model = create_model(config.model.arch, num_classes=2, **overrides(config.model))
         try:
             model(torch.empty(num_clips, 3, num_frames, size, size))
         except ValueError:  # a channel of a single value cannot be normalised
@@ -69,7 +80,7 @@ def check_clips(config: TrainConfig) -> None:
             ) from None
 
 
-def build_devices(config: TrainConfig) -> Fabric:
+def build_devices(config: LearningConfig) -> Fabric:
     """The devices of the training; nothing starts yet.
 
     Raises:
@@ -81,20 +92,25 @@ def build_devices(config: TrainConfig) -> Fabric:
     )
 
 
-def overrides(config: TrainConfig) -> dict[str, Any]:
+def overrides(options: ModelOptions) -> dict[str, Any]:
     """Options of the network that differ from its row in the table.
 
     Raises:
         ConfigError: One is not of the form NAME=JSON.
     """
-    options = config.model
     wanted = {
         "dropout": options.dropout,
         "ttl_compress": options.ttl_compress,
         "keep_last_plane": options.keep_last_plane,
     }
     literals = dict(_literal(text) for text in options.overrides)
-    return {name: value for name, value in wanted.items() if value} | literals
+    given = {name: value for name, value in wanted.items() if value} | literals
+    return twin_overrides(options.arch, **given) if options.twin else given
+
+
+def model_overrides(config: TrainConfig) -> dict[str, Any]:
+    """The same, with the layer that a transfer left on the network where it is to be kept."""
+    return overrides(config.model) | ({"neck": WIDTH} if config.start.keep_fc else {})
 
 
 def _literal(text: str) -> tuple[str, Any]:
@@ -119,7 +135,7 @@ def describe(config: TrainConfig, train: VideoList, **training: object) -> Model
     }
     return ModelCard(
         arch=config.model.arch,
-        overrides=overrides(config),
+        overrides=model_overrides(config),
         labels=train.labels,
         clip=config.clip,
         pixels=config.pixels,
@@ -127,7 +143,7 @@ def describe(config: TrainConfig, train: VideoList, **training: object) -> Model
     )
 
 
-def count_steps(config: TrainConfig, num_videos: int) -> tuple[int, int]:
+def count_steps(config: LearningConfig, num_videos: int) -> tuple[int, int]:
     """Updates in an epoch and in the whole training.
 
     Raises:

@@ -2,25 +2,21 @@
 
 import json
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from t3d.config import TrainConfig
 from t3d.data.samples import VideoList
-from t3d.engine.checkpoints import ModelCard, file_hash, read_state, weights_file
-from t3d.engine.hooks import STATE_NAME, RunHooks
+from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
+from t3d.engine.hooks import RunHooks
 from t3d.engine.loop import Learner, fit
 from t3d.engine.plots import save_figure, training_figure
-from t3d.engine.runs import SUMMARY_NAME, check_same_training, prepare_folder, write_config
+from t3d.engine.runs import SUMMARY_NAME
 from t3d.engine.tensorboard import tensorboard_reporters
-from t3d.engine.trained_on import check_same_videos, write_trained_on
 from t3d.files import write_csv, write_text
 from t3d.recipes import learning, plan
 from t3d.recipes.console import TrainingReporter, bar, say, warn
 from t3d.recipes.device import launched
-from t3d.recipes.folders import alone, make_folder
-from t3d.recipes.processes import is_first_process
+from t3d.recipes.run_folders import claimed, open_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +41,17 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
     card = plan.describe(config, train, command=command, lineage=lineage, caveats=caveats)
     epoch_steps, num_steps = plan.count_steps(config, len(train.samples))
     fabric = plan.build_devices(config)
-    with _claimed(config):
-        state = _open_folder(config, card, train)  # only now, for nothing above may cost what the folder holds
+    with claimed(config.output):
+        state = open_folder(config, card, train)  # only now, for nothing above may cost what the folder holds
         with launched(fabric):
-            learner = learning.build_learner(config, fabric, model, epoch_steps=epoch_steps, num_steps=num_steps)
+            learner = learning.build_learner(
+                config,
+                fabric,
+                model,
+                epoch_steps=epoch_steps,
+                num_steps=num_steps,
+                layer_decay=config.start.layer_decay,
+            )
             if state is not None:
                 learner.load_state_dict(state)
             for line in (*train.warnings, *caveats):
@@ -56,28 +59,6 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
             say(f"training {config.model.arch} on {len(train.samples)} videos of {train.split}: {num_steps} updates")
             _fit(config, learner, card, train, validation, num_steps=num_steps, epoch_steps=epoch_steps)
             return _finish(config, learner)
-
-
-def _claimed(config: TrainConfig) -> AbstractContextManager[None]:
-    """Keep other trainings out of the run folder; one process does so for all."""
-    return alone(make_folder(config.output) / ".lock", wait=False) if is_first_process() else nullcontext()
-
-
-def _open_folder(config: TrainConfig, card: ModelCard, train: VideoList) -> dict[str, Any] | None:
-    """Make the run folder ready, by one process for all; gives the state to go on from, if any."""
-    flags = json.loads(json.dumps(asdict(config), default=str))
-    state = None
-    if is_first_process():
-        prepare_folder(config.output, resume=config.resume, overwrite=config.overwrite)
-    if config.resume:
-        state = read_state(config.output / STATE_NAME)
-    if is_first_process():
-        if config.resume:
-            check_same_training(config.output, flags)
-            check_same_videos(config.output, train)
-        write_config(config.output, card, flags)
-        write_trained_on(config.output, train)
-    return state
 
 
 def _fit(

@@ -53,6 +53,8 @@ class PixelSpec:
     """Subtracted from red, green and blue, as fractions of 255."""
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
     """What the differences are divided by, as fractions of 255."""
+    modality: Literal["rgb", "difference"] = "rgb"
+    """What the network sees: pictures, or the change from each frame to the next."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop_size <= self.resize:

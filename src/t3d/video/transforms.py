@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from t3d.errors import ConfigError
 from t3d.tensors import Clip, Clips, Views
 from t3d.video.spec import AugmentSpec, PixelSpec
 
@@ -53,14 +54,28 @@ def three_views(frames: Pictures, pixels: PixelSpec) -> Views:
 def normalise(clips: Views, pixels: PixelSpec) -> Clips:
     """Subtract the mean and divide by the deviation of each channel, on the device the clips are on.
 
+    For the modality `difference`, each frame is then taken from the next one, in which the mean cancels. The last
+    change is repeated, for the last frame has no next one, so T stays as it was.
+
     Args:
         clips: Bytes 0..255, (B, C, T, H, W).
-        pixels: Mean and deviation, as fractions of 255.
+        pixels: Mean and deviation, as fractions of 255, and the modality.
+
+    Raises:
+        ConfigError: Differences of clips of a single frame are wanted.
     """
     mean, std = (
         torch.tensor(values, device=clips.device).mul(255).view(1, -1, 1, 1, 1) for values in (pixels.mean, pixels.std)
     )
-    return (clips.float() - mean) / std
+    pictures = (clips.float() - mean) / std
+    return _changes(pictures) if pixels.modality == "difference" else pictures
+
+
+def _changes(clips: Clips) -> Clips:
+    if clips.shape[2] < 2:
+        raise ConfigError("clips of one frame hold no change; use --num-frames 2 or more, or --modality rgb")
+    changes = clips.diff(dim=2)  # (B, C, T - 1, H, W)
+    return torch.cat([changes, changes[:, :, -1:]], dim=2)
 
 
 def _resize(frames: Pictures, pixels: PixelSpec) -> Tensor:

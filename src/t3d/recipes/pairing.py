@@ -1,0 +1,247 @@
+"""Turn the flags of a transfer into what learns and what it learns from: videos, teacher, looks, network, objective."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from t3d.config import TransferConfig
+from t3d.data.clips import OpenVideo, seeded
+from t3d.data.pairs import Draw, LivePictures, PairClips, Place
+from t3d.data.samples import Sample, VideoList
+from t3d.data.unlabelled import hold_out, load_unlabelled
+from t3d.engine.checkpoints import ModelCard
+from t3d.engine.matching import Matching, MatchingValidator
+from t3d.engine.probe import probe_features
+from t3d.engine.teacher_cache import TeacherCache, cache_facts, cache_name, fill_cache, identity_of
+from t3d.errors import DataError, DecodeError
+from t3d.models import create_model
+from t3d.models.matching import ColourStatistics, Matcher, MatchingNetwork
+from t3d.models.teachers import FrozenTeacher, load_teacher
+from t3d.recipes import plan
+from t3d.recipes.console import bar, say, warn
+from t3d.recipes.datasets import cache_folder, find_videos, resolve
+from t3d.recipes.folders import alone, make_folder
+from t3d.video.decode import open_video
+
+STATISTICS = "colour_statistics"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """Clips with what the teacher sees of them, and the videos there are none of."""
+
+    train: PairClips
+    held_out: PairClips
+    skipped: list[str]
+
+
+def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
+    """The videos to learn from, and those on which matching is measured; without labels."""
+    if config.split is None:
+        videos = load_unlabelled(resolve(config.data))
+    else:
+        videos = find_videos(config.data, subset="train", split=config.split, format=config.format)
+    generator = seeded(config.run.seed, -1, 0)
+    return hold_out(videos, fraction=config.pairs.holdout_fraction, generator=generator)
+
+
+def find_teacher(config: TransferConfig) -> FrozenTeacher:
+    """The frozen network, or the statistics of colours that stand for it in a control."""
+    options = config.teacher
+    if config.pairs.control == "colour-statistics":
+        return load_teacher(STATISTICS, size=options.teacher_size)
+    return load_teacher(options.teacher, weights=options.teacher_weights, size=options.teacher_size)
+
+
+def build_network(config: TransferConfig, teacher: FrozenTeacher) -> MatchingNetwork:
+    """A fresh student, and what compares it with the teacher."""
+    torch.manual_seed(config.run.seed)
+    student: nn.Module = ColourStatistics()
+    if config.pairs.control != "colour-statistics":
+        student = create_model(config.model.arch, num_classes=0, **plan.overrides(config.model))
+    matcher = Matcher(
+        student_features=int(student.num_features),  # type: ignore[arg-type]
+        teacher_features=teacher.num_features,
+        normalise=config.pairs.matcher_norm,
+    )
+    return MatchingNetwork(student, matcher)
+
+
+def describe(config: TransferConfig, videos: VideoList, teacher: FrozenTeacher, *, command: str) -> ModelCard:
+    """The card of the student's weights: a network without classes."""
+    is_control = config.pairs.control == "colour-statistics"
+    return ModelCard(
+        arch=STATISTICS if is_control else config.model.arch,
+        overrides=plan.overrides(config.model),
+        labels=(),
+        clip=config.clip,
+        pixels=config.pixels,
+        training={
+            "task": "transfer",
+            "dataset": str(config.data.resolve()) if config.data.exists() else str(config.data),
+            "split": config.split,
+            "split_text": videos.split,
+            "seed": config.run.seed,
+            "preset": config.preset,
+            "teacher": {"name": teacher.name, "fingerprint": teacher.fingerprint, "features": teacher.num_features},
+            "command": command,
+            "lineage": [],
+        },
+    )
+
+
+def look(
+    config: TransferConfig, teacher: FrozenTeacher, videos: VideoList, held_out: VideoList, fabric: Fabric
+) -> Looks:
+    """Pair clips with what the teacher sees of them: at once and for all, or as they come.
+
+    Raises:
+        DataError: Fewer than two videos or groups are left on one side.
+    """
+    options, skipped = config.teacher, []
+    parts: list[PairClips] = []
+    if not options.live:
+        skipped = _fill(config, teacher, [*videos.samples, *held_out.samples], fabric)
+    for number, part in enumerate((videos, held_out)):
+        if options.live:
+            places = [Place(sample=sample) for sample in _by_group(part.samples)]
+            parts.append(_pairs(config, places, _live(config, teacher), is_training=number == 0))
+        else:
+            places, features = _cached(config, teacher, part.samples)
+            _check_enough(places, part)
+            if config.pairs.control == "shuffled-pairs":
+                features = features[_exchange(len(places), config.run.seed)]
+            parts.append(_pairs(config, places, features.share_memory_(), is_training=number == 0))
+    return Looks(train=parts[0], held_out=parts[1], skipped=skipped)
+
+
+def build_objective(config: TransferConfig, teacher: FrozenTeacher) -> Matching:
+    """What an update minimises."""
+    options = config.optimizer
+    return Matching(
+        pixels=config.pixels,
+        teacher=teacher if config.teacher.live else None,
+        in_batch=config.pairs.negatives == "in-batch",
+        contrastive=config.pairs.contrastive,
+        accumulate=options.accumulate,
+        clip_norm=options.clip_norm,
+        skip_bad_videos=config.run.bad_videos == "skip",
+    )
+
+
+def build_validator(config: TransferConfig, held_out: PairClips, teacher: FrozenTeacher) -> MatchingValidator:
+    """What measures matching between epochs."""
+    objective = Matching(pixels=config.pixels, teacher=teacher if config.teacher.live else None, in_batch=False)
+    return MatchingValidator(
+        held_out, objective, batch_size=config.optimizer.batch_size, num_workers=config.run.workers
+    )
+
+
+def probe(config: TransferConfig, student: nn.Module, card: ModelCard) -> dict[str, Any] | None:
+    """What the frozen student is worth on labelled videos, where some were named."""
+    options = config.probe
+    if options.probe is None or config.pairs.control == "colour-statistics":
+        return None
+    train, test = (
+        find_videos(options.probe, subset=subset, split=options.probe_split, format=options.probe_format)
+        for subset in ("train", "test")
+    )
+    say(f"probing the frozen network on {len(train.samples)} + {len(test.samples)} videos of {options.probe}")
+    top1 = probe_features(student.eval(), train, test, card, num_workers=config.run.workers, source=_source(config))
+    return {"data": str(options.probe), "split": test.split, "level": "video", "top1": top1}
+
+
+def _source(config: TransferConfig) -> OpenVideo:
+    return partial(open_video, backend=config.run.backend)
+
+
+def _cache(config: TransferConfig, teacher: FrozenTeacher) -> TeacherCache:
+    facts = cache_facts(teacher, clip=config.clip, num_pictures=config.teacher.pictures, most=config.teacher.windows)
+    return TeacherCache(_cache_file(cache_name(facts)), facts)
+
+
+def _cache_file(name: str) -> Path:
+    return make_folder(cache_folder() / "teacher") / f"{name}.sqlite"
+
+
+def _fill(config: TransferConfig, teacher: FrozenTeacher, samples: list[Sample], fabric: Fabric) -> list[str]:
+    """Compute what the cache lacks, one process at a time: the others then find it done."""
+    with _cache(config, teacher) as cache, alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
+        say(f"features of {teacher.name} are kept in {cache.path}")
+        task = shown.task_ids[0]
+        skipped = fill_cache(
+            cache,
+            teacher,
+            samples,
+            num_workers=config.run.workers,
+            device=fabric.device,
+            source=_source(config),
+            progress=lambda done, total: shown.update(task, completed=done, total=total),
+        )
+        if cache.damaged:
+            warn(f"{cache.path}: {cache.damaged} damaged entries were computed anew")
+    if skipped and config.run.bad_videos == "stop":
+        raise DataError(f"{skipped[0]}; or go on without such videos by --bad-videos skip")
+    return skipped
+
+
+def _cached(
+    config: TransferConfig, teacher: FrozenTeacher, samples: tuple[Sample, ...]
+) -> tuple[list[Place], torch.Tensor]:
+    """Places and their features (places, D), as the cache has them."""
+    places: list[Place] = []
+    features = []
+    with _cache(config, teacher) as cache:
+        for sample in _by_group(samples):
+            try:
+                video = cache.get(identity_of(sample))
+            except DecodeError:  # named when the cache was filled
+                continue
+            if video is not None:
+                places.extend(Place(sample=sample, start=start) for start in video.starts)
+                features.append(video.features)
+    return places, torch.cat(features) if features else torch.empty(0, teacher.num_features)
+
+
+def _by_group(samples: tuple[Sample, ...]) -> list[Sample]:
+    return sorted(samples, key=lambda sample: sample.group)
+
+
+def _check_enough(places: list[Place], videos: VideoList) -> None:
+    num_groups = len({place.sample.group for place in places})
+    if num_groups < 2:
+        raise DataError(f"{videos.root}: {num_groups} of the videos {videos.split} can be used; at least 2 are needed")
+
+
+def _exchange(count: int, seed: int) -> torch.Tensor:
+    """A permutation for the control, in which no look stays where it was."""
+    order = torch.randperm(count, generator=seeded(seed, -4, 0))
+    exchanged = torch.empty_like(order)
+    exchanged[order] = order.roll(1)
+    return exchanged
+
+
+def _live(config: TransferConfig, teacher: FrozenTeacher) -> LivePictures:
+    return LivePictures(pixels=teacher.pixels, num_pictures=config.teacher.pictures)
+
+
+def _pairs(
+    config: TransferConfig, places: list[Place], looks: torch.Tensor | LivePictures, *, is_training: bool
+) -> PairClips:
+    own_or_other: Draw = "own" if config.pairs.negatives == "in-batch" else "independent"
+    return PairClips(
+        places,
+        looks,
+        draw=own_or_other if is_training else "both",
+        hard=config.pairs.hard_negatives and is_training,
+        clip=config.clip,
+        pixels=config.pixels,
+        augment=config.augment,
+        open_video=_source(config),
+        seed=config.run.seed,
+    )
