@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,66 @@ MICRO = (
     *("--num-frames", "4", "--frame-stride", "1", "--resize", "32", "--crop-size", "32", "--keep-last-plane"),
     *("--batch-size", "2", "--workers", "0", "--accelerator", "cpu"),
 )
+TRANSFER = (
+    *MICRO,
+    *("--teacher", "colour_statistics", "--teacher-size", "32", "--pictures", "2"),
+)
 NUM_TRAIN, NUM_TEST = 8, 5
+
+TEACHERS = '''
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from t3d.models.teachers import FrozenTeacher
+from t3d.video.spec import PixelSpec
+
+
+class Network(nn.Module):
+    """Notes every call in a file, and kills the process at the call that T3D_TEST_KILL_AT names."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 5, stride=4)
+        self.norm = nn.BatchNorm2d(8)
+        generator = torch.Generator().manual_seed(0)
+        nn.init.normal_(self.conv.weight, generator=generator)
+        nn.init.zeros_(self.conv.bias)
+        nn.init.uniform_(self.norm.running_mean, generator=generator)
+        nn.init.uniform_(self.norm.running_var, 1, 2, generator=generator)
+
+    def forward(self, images):
+        calls = Path(__file__).with_name("calls")
+        with calls.open("a") as file:
+            file.write("x")
+        if calls.stat().st_size == int(os.environ.get("T3D_TEST_KILL_AT", 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.norm(self.conv(images)).relu()
+
+
+def convolution():
+    return FrozenTeacher(Network(), name="convolution", num_features=8, pixels=PixelSpec(resize=32, crop_size=32))
+
+
+def wrongly_wide():
+    return FrozenTeacher(Network(), name="wrong", num_features=9, pixels=PixelSpec(resize=32, crop_size=32))
+
+
+def raises():
+    raise RuntimeError("no weights\\nhere")
+
+
+def nothing():
+    return None
+
+
+def bare():
+    return nn.Identity()
+'''
+"""Teachers of a user's own; the file `calls` beside them grows by a byte at every call."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +138,21 @@ def finish(process: "subprocess.Popen[str]") -> Outcome:
     """Wait for a started program."""
     out, err = process.communicate(timeout=240)
     return Outcome(process.returncode, out, err)
+
+
+def wait_for_savings(process: "subprocess.Popen[str]", folder: Path, count: int) -> None:
+    """Return once the trainer state has been written anew so many times, or the program has ended."""
+    state, seen = folder / "trainer" / "state.pt", set()
+    if state.exists():
+        seen.add(state.stat().st_ino)
+    count += len(seen)
+    while len(seen) < count and process.poll() is None:
+        if state.exists():
+            seen.add((state.stat().st_mtime_ns, state.stat().st_ino))
+        time.sleep(0.001)
+
+
+def log_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's log, less what its computer's speed decides."""
+    with (folder / "log.csv").open(newline="") as file:
+        return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]

@@ -37,6 +37,9 @@ COMMANDS = {
     "transfer": Command(
         config="TransferConfig", recipe="transfer", summary="teach a 3D network by a frozen 2D one, without labels"
     ),
+    "flow": Command(
+        config="FlowConfig", recipe="flow", summary="scratch, transfer, ft-transfer or inflation, from videos to report"
+    ),
     "evaluate": Command(
         config="EvaluateConfig", recipe="evaluate", summary="score a run: metrics, predictions, report"
     ),
@@ -47,6 +50,10 @@ COMMANDS = {
     "data": Command(config="DataConfig", recipe="data", summary="show what a dataset holds, and check it"),
     "models": Command(config="ModelsConfig", recipe="models", summary="list the networks and what they cost"),
 }
+
+
+_PRESETS = {"train": "preset", "transfer": "transfer_preset", "flow": "flow_preset"}
+"""Functions of `t3d.presets` that give the defaults of a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -66,7 +73,8 @@ def _guarded(given: list[str]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         if is_first_process():
-            hint = "; --resume goes on from the last saved update" if given[:1] in (["train"], ["transfer"]) else ""
+            learns = given[:1] in (["train"], ["transfer"])
+            hint = "; --resume goes on from the last saved update, if there is one" if learns else ""
             print(f"t3d: interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
@@ -105,12 +113,12 @@ def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: A
 
     kind = getattr(configs, command.config)
     default = None
-    if verb in ("train", "transfer"):
-        from t3d.presets import preset, transfer_preset
+    if verb in _PRESETS:
+        from t3d import presets
 
-        named = preset if verb == "train" else transfer_preset
-        default = copy(named(_preset_named(flags)))
-        object.__setattr__(default, "data", tyro.MISSING)  # asks tyro to ask the user; not a value of its type
+        default = copy(getattr(presets, _PRESETS[verb])(_preset_named(flags)))
+        for name in {"data", "flow"} & vars(default).keys():
+            object.__setattr__(default, name, tyro.MISSING)  # asks tyro to ask the user; not a value of its type
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     return tyro.cli(kind, prog=f"t3d {verb}", args=list(flags), default=default, config=settings)
 

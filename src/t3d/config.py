@@ -18,6 +18,7 @@ Format = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Backend = Literal["pyav", "torchcodec"]
+Flow = Literal["scratch", "transfer", "ft-transfer", "inflation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,6 +267,39 @@ class TransferConfig:
         _check_transfer(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FlowConfig:
+    """Go the whole way from videos to a tested network: from scratch, by transfer, or from an inflated 2D twin."""
+
+    flow: Annotated[Positional[Flow], arg(metavar="FLOW")]
+    """scratch; transfer: pairs, then DATA; ft-transfer: pairs, half of --large, DATA; inflation: 2D twin, DATA."""
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Labelled videos, as for `t3d train`: the network is tested on their test list."""
+    unlabelled: Path | None = None
+    """Videos to learn from pairs; left out, the training videos of DATA without their labels."""
+    large: Path | None = None
+    """Labelled videos of which half of each class is learnt in between (ft-transfer)."""
+    output: Path = Path("runs/flow")
+    """Folder for the run of every step; what is finished there is not done again."""
+    preset: str = "quick"
+    """Set of defaults: quick or paper."""
+    split: int = 1
+    """Number of the official split of DATA, or of the fold where there is none."""
+    updates: int | None = None
+    """Updates of every step, instead of what the preset says."""
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    pixels: PixelSpec = field(default_factory=PixelSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        _at_least(1, updates=self.updates)
+        if (self.flow == "ft-transfer") != (self.large is not None):
+            raise ConfigError("--large DATA belongs to the flow ft-transfer, and only to it")
+
+
 LearningConfig = TrainConfig | TransferConfig
 """What has a network, an optimizer, a schedule and a machine."""
 
@@ -433,6 +467,8 @@ def _check_transfer(config: TransferConfig) -> None:
     _at_least(0, contrastive=pairs.contrastive)
     if not 0 < pairs.holdout_fraction < 1:
         raise ConfigError(f"--holdout-fraction {pairs.holdout_fraction} must lie between 0 and 1")
+    if pairs.contrastive and pairs.negatives == "independent":
+        raise ConfigError("--contrastive wants each clip with its own pictures; use --negatives in-batch")
     if teacher.live and pairs.control == "shuffled-pairs":
         raise ConfigError("--control shuffled-pairs exchanges features computed once for all; leave out --live")
     if config.split is None and config.format is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from t3d.config import (
+    FlowConfig,
     ModelOptions,
     OptimizerOptions,
     PairOptions,
@@ -120,6 +121,37 @@ TRANSFER_PRESETS: Mapping[str, Preset[TransferConfig]] = {
         ),
     ),
 }
+
+
+FLOW_PRESETS: Mapping[str, FlowConfig] = {
+    "quick": FlowConfig(
+        flow="transfer",
+        data=_PLACEHOLDER,
+        teacher=TRANSFER_PRESETS["quick"].config.teacher,
+        model=QUICK.model,
+        clip=QUICK.clip,
+        pixels=QUICK.pixels,
+        augment=QUICK.augment,
+    ),
+    "paper": FlowConfig(
+        flow="transfer",
+        data=_PLACEHOLDER,
+        preset="paper",
+        teacher=TRANSFER_PRESETS["paper-transfer"].config.teacher,
+    ),
+}
+"""What all steps of a flow share; the rest is that of the presets of each step."""
+
+
+def flow_preset(name: str) -> FlowConfig:
+    """Defaults of a named preset of `t3d flow`; its `flow` and `data` are placeholders.
+
+    Raises:
+        ConfigError: No preset has this name.
+    """
+    if name not in FLOW_PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(FLOW_PRESETS)}")
+    return FLOW_PRESETS[name]
 
 
 def preset(name: str) -> TrainConfig:

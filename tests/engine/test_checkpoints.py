@@ -25,6 +25,7 @@ from t3d.engine.checkpoints import (
     weights_file,
 )
 from t3d.errors import CheckpointError
+from t3d.models import create_model
 from t3d.video.spec import ClipSpec, PixelSpec
 
 MakeModel = Callable[..., nn.Module]
@@ -246,3 +247,53 @@ def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_a_missing_state_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing to resume; run without --resume"):
         read_state(tmp_path / "state.pt")
+
+
+def _without_classes(folder: Path, card: ModelCard) -> tuple[Path, dict[str, torch.Tensor]]:
+    """What a transfer writes."""
+    student = create_model(card.arch, 0, generator=torch.Generator().manual_seed(3), **card.overrides)
+    path = folder / WEIGHTS_NAME
+    save_weights(path, student.state_dict(), replace(card, labels=()))
+    return path, student.state_dict()
+
+
+def test_a_network_without_classes_is_not_loaded_for_scoring(tmp_path: Path, card: ModelCard) -> None:
+    path, tensors = _without_classes(tmp_path, card)
+    for given in (path, tmp_path):
+        with pytest.raises(CheckpointError, match=r"names no classes yet; t3d train DATA --init .* teaches") as caught:
+            load_model(given)
+        assert str(caught.value).startswith(str(given))
+        assert "\n" not in str(caught.value)
+    read, described = read_weights(path)
+    assert described.labels == ()
+    network = described.build()
+    network.load_state_dict(read)
+    clips = torch.rand(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert network.eval()(clips).equal(network.embed(clips))
+    assert read.keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("neck", [0, 6])
+def test_a_training_starts_from_a_network_without_classes(
+    neck: int, tmp_path: Path, card: ModelCard, micro_model: MakeModel
+) -> None:
+    """Head and neck are new; everything else is taken over."""
+    path, tensors = _without_classes(tmp_path, card)
+    model, fresh = micro_model(seed=5, neck=neck), micro_model(seed=5, neck=neck).state_dict()
+    assert initialise_from(model, path, card.labels).labels == ()
+    own = [name for name in fresh if name.startswith(("classifier.", "neck."))]
+    assert len(own) == (4 if neck else 2)
+    assert all(model.state_dict()[name].equal(fresh[name]) for name in own)
+    assert all(model.state_dict()[name].equal(value) for name, value in tensors.items())
+    assert set(fresh) == {*own, *tensors}
+
+
+def test_a_neck_that_the_network_lacks_is_not_dropped_in_silence(
+    tmp_path: Path, card: ModelCard, micro_model: MakeModel
+) -> None:
+    path = tmp_path / WEIGHTS_NAME
+    save_weights(path, micro_model(neck=6).state_dict(), replace(card, overrides={**card.overrides, "neck": 6}))
+    with pytest.raises(
+        CheckpointError, match=r"holds t3d_tiny, whose 'classifier\.weight' and 2 other tensors do not fit"
+    ):
+        initialise_from(micro_model(seed=5), path, card.labels)

@@ -180,3 +180,48 @@ def test_seconds_add_up_over_resumptions(run: _Run, monkeypatch: pytest.MonkeyPa
         now[0] = later
         hooks.save(run.learner)
     assert run.learner.progress.seconds == 50.0
+
+
+def test_the_last_weights_are_kept_where_validation_only_measures(run: _Run) -> None:
+    hooks = run.hooks([(0.5, 0.9), (0.4, 0.95), (0.9, 0.2)], keep_best=False, early_stop_epochs=9)
+    run.epochs(hooks, 3)
+    assert (run.mark(WEIGHTS_NAME), run.mark(LAST_NAME)) == (2, 2)
+    assert run.learner.progress.lowest_loss == 0.4  # rates and early stopping look at it all the same
+    assert run.learner.progress.stale_epochs == 1
+
+
+def test_after_resuming_the_last_weights_are_still_kept(run: _Run) -> None:
+    """What was best is measured anew by epochs: the next one is always better."""
+    run.epochs(run.hooks([(0.5, 0.9)] * 2, keep_best=False), 2)
+    assert run.learner.progress.best == (1.0, 0.0)
+    run.epochs(run.hooks([(0.5, 0.1)] * 3, keep_best=False), 1)
+    assert run.mark(WEIGHTS_NAME) == 2
+
+
+def test_the_log_calls_the_share_of_hits_what_it_is(run: _Run) -> None:
+    run.epochs(run.hooks([(1.5, 0.25)], measure="matching"), 1)
+    header, row = (run.folder / "log.csv").read_text().splitlines()
+    assert header == "epoch,step,seconds,lr,train_loss,train_matching,validation_loss,validation_matching"
+    assert row.split(",")[5:] == ["0.75", "1.5", "0.25"]
+
+
+def test_only_the_part_that_the_card_describes_is_written(run: _Run) -> None:
+    run.epochs(run.hooks(None, part=lambda network: network.get_submodule("stages.block2")), 1)
+    tensors, _ = read_weights(run.folder / WEIGHTS_NAME)
+    whole = run.learner.network.state_dict()
+    assert tensors.keys() == {
+        name.removeprefix("stages.block2.") for name in whole if name.startswith("stages.block2.")
+    }
+    assert all(torch.equal(value, whole[f"stages.block2.{name}"]) for name, value in tensors.items())
+    assert read_weights(run.folder / LAST_NAME)[0].keys() == tensors.keys()
+
+
+def test_the_part_is_taken_of_the_average(
+    tmp_path: Path, card: ModelCard, micro_model: Callable[..., nn.Module], learner: Callable[..., Learner]
+) -> None:
+    averaged = _Run(tmp_path, card, learner(micro_model(), ema_decay=0.9))
+    with torch.no_grad():
+        averaged.learner.result.classifier.bias.fill_(7.0)
+    averaged.epochs(averaged.hooks(None, part=lambda network: network.classifier), 1)
+    tensors, _ = read_weights(tmp_path / WEIGHTS_NAME)
+    assert tensors["bias"].tolist() == [7.0, 7.0, 7.0]

@@ -84,3 +84,21 @@ def test_workers_leave_interrupts_to_the_main_process() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_batches_are_made_by_whom_the_caller_says(
+    samples: Callable[..., tuple[Sample, ...]], open_noise: Callable[[Path], Any]
+) -> None:
+    clips = TrainClips(
+        samples("abcde"),
+        clip=ClipSpec(num_frames=1),
+        pixels=PixelSpec(resize=4, crop_size=4),
+        augment=AugmentSpec(),
+        open_video=open_noise,
+        seed=0,
+    )
+    sampler = EpochSampler(5, batch_size=2, seed=0)
+    options = {"batch_size": 2, "num_workers": 0, "pin_memory": False}
+    loader = train_loader(clips, sampler, collate=lambda items: [label for _, label in items], **options)
+    keys = [key.video for key in sampler]
+    assert list(loader) == [[index % 3 for index in keys[first : first + 2]] for first in (0, 2)]

@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from t3d.data.clips import EpochSampler, TrainBatch
 from t3d.engine.classification import Classification
-from t3d.engine.loop import Hooks, Learner, fit
+from t3d.engine.loop import Batch, Hooks, Learner, Objective, Outcome, fit
 from t3d.engine.optimisation import freeze_stages, stage_of
 from t3d.errors import DataError, T3DError
 from t3d.video.spec import PixelSpec
@@ -360,3 +361,55 @@ def test_an_update_without_any_video_stops(
     objective = Classification(pixels=PIXELS, skip_bad_videos=True)
     with pytest.raises(DataError, match=r"no video of a whole batch can be decoded, first: .*bad[01]\.mp4: truncated"):
         fit(learner(toy_model()), loader, sampler, objective=objective, num_steps=1, seed=0, hooks=no_hooks)
+
+
+class _Numbers(NamedTuple):
+    """A batch of a kind of its own."""
+
+    values: Tensor
+    failures: list[str]
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class _Nearness:
+    """Half the squared distance of the bias to numbers, all of which are near enough by a third."""
+
+    accumulate: int = 1
+    clip_norm: float | None = None
+    skip_bad_videos: bool = False
+
+    def judge(self, model: nn.Module, batch: _Numbers, device: torch.device) -> Outcome:
+        away = model.get_parameter("classifier.bias")[0] - batch.values
+        return Outcome((away**2 / 2).sum(), len(batch.values) / 3)
+
+
+def test_any_objective_on_any_batch_is_minimised(toy_model: MakeModel, learner: MakeLearner) -> None:
+    """Three numbers, then one, summed up: the gradient is the mean distance of all four."""
+    seen: dict[str, Any] = {}
+
+    class Look:
+        def on_step(self, learner: Learner) -> None: ...
+
+        def on_epoch(self, learner: Learner) -> None:
+            seen.update(vars(learner.progress))
+
+        def save(self, learner: Learner) -> None: ...
+
+    batches = [_Numbers(torch.tensor([1.0, 2.0, 6.0]), []), _Numbers(torch.tensor([3.0]), [])]
+    assert isinstance(batches[0], Batch)
+    assert isinstance(_Nearness(), Objective)
+    assert isinstance(Classification(pixels=PIXELS), Objective)
+    loader: DataLoader[Any] = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
+    done = learner(toy_model(), lr=0.5)
+    sampler = EpochSampler(2, batch_size=1, seed=0)
+    fit(done, loader, sampler, objective=_Nearness(accumulate=2), num_steps=1, seed=0, hooks=Look())
+    start = float(toy_model().classifier.bias[0].detach())
+    assert float(done.network.classifier.bias[0].detach()) == pytest.approx(start - 0.5 * (start - 3.0))
+    losses = [(start - value) ** 2 / 2 for value in (1, 2, 6, 3)]
+    assert seen["loss_sum"] == pytest.approx(sum(losses))
+    assert seen["num_correct"] == pytest.approx(4 / 3)  # shares of a clip are counted, too
+    assert seen["num_clips"] == 4

@@ -85,3 +85,11 @@ def test_files_are_pictures_of_the_figures_size(figure: Figure, size: tuple[int,
         assert picture.format == "PNG"
         assert picture.size == pytest.approx(size, abs=1)
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_what_was_measured_is_drawn_and_named() -> None:
+    rows = [{"epoch": 1, "train_loss": 2.0, "train_matching": 0.5, "validation_matching": 0.75, "train_top1": 0.1}]
+    loss, matching = training_figure(rows, measure="matching").axes
+    assert [line.get_ydata().tolist() for line in matching.lines] == [[0.5], [0.75]]
+    assert (loss.get_ylabel(), matching.get_ylabel()) == ("clip loss", "matching")
+    assert training_figure(rows).axes[1].get_ylabel() == "top-1"

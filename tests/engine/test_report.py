@@ -40,6 +40,7 @@ def _metrics(results: list[VideoResult], **changes: object) -> dict[str, Any]:
         "selection": "last epoch",
         "seed": 3,
         "checkpoint": {"file": "w", "sha256": "0123456789abcdef"},
+        "training": {"lineage": []},
         "command": "t3d evaluate run",
         "versions": {"t3d": "0.1", "torch": "2.6"},
         "created": "2026-01-01T00:00:00+00:00",
@@ -211,3 +212,25 @@ def test_predictions_are_replaced_at_once(kind: str, tmp_path: Path) -> None:
     for count in (3, 1):
         path = write_predictions(tmp_path, _results()[:count], LABELS, kind=kind)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_page_names_the_runs_the_weights_came_from_oldest_first(tmp_path: Path) -> None:
+    results = _results()
+    twin = {
+        "arch": "t3d_tiny",
+        "file": "runs/twin/w",
+        "sha256": "aa",
+        "command": "t3d train x --twin",
+        "inflated": None,
+    }
+    ancestors = [
+        twin,
+        {"arch": "densenet (published)", "file": "d.pth", "sha256": "bb", "command": None, "inflated": "centre"},
+    ]
+    write_report(tmp_path, _metrics(results, training={"lineage": ancestors}), results, LABELS)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    lines = [
+        "t3d_tiny, runs/twin/w (sha256 aa): t3d train x --twin",
+        "densenet (published), d.pth (sha256 bb): published, inflated (centre)",
+    ]
+    assert "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>" in page

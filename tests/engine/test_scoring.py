@@ -137,3 +137,16 @@ def test_no_videos_give_no_scores(model: nn.Module, open_noise: OpenNoise) -> No
 )
 def test_views_say_what_they_are(views: ViewSpec, text: str) -> None:
     assert str(views) == text
+
+
+def test_what_is_read_of_the_output_is_the_callers_choice(
+    model: nn.Module, samples: Samples, open_noise: OpenNoise
+) -> None:
+    """The mean of what is read of each clip, not what is read of the mean."""
+    (plain,) = _score(model, samples(["a.mp4"]), open_noise, read=lambda output: output)
+    (squared,) = _score(model, samples(["a.mp4"]), open_noise, read=torch.square)
+    (shares,) = _score(model, samples(["a.mp4"]), open_noise)
+    assert len(plain.clip_scores) == 2
+    torch.testing.assert_close(plain.clip_scores.softmax(dim=1), shares.clip_scores)
+    assert not torch.allclose(plain.clip_scores.sum(dim=1), torch.ones(2))
+    torch.testing.assert_close(squared.scores, plain.clip_scores.square().mean(dim=0))

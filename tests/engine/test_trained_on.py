@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from t3d.data.samples import Sample, VideoList
-from t3d.engine.trained_on import check_same_videos, overlap_warning, write_trained_on
+from t3d.data.samples import UNLABELLED, Sample, VideoList
+from t3d.engine.trained_on import LIST_NAME, check_same_videos, overlap_warning, write_trained_on
 from t3d.errors import ConfigError
 
 
@@ -38,3 +38,16 @@ def test_equal_group_names_of_another_dataset_are_no_overlap(tmp_path: Path) -> 
     write_trained_on(tmp_path, _videos(tmp_path / "data", "a-1"))
     assert overlap_warning(tmp_path, _videos(tmp_path / "other", "a-1")) == ""
     assert overlap_warning(tmp_path / "nowhere", _videos(tmp_path / "data", "a-1")) == ""
+
+
+def test_videos_without_labels_have_rows_without_labels(tmp_path: Path) -> None:
+    videos = _videos(tmp_path / "data", "a-1", "b-1")
+    unlabelled = replace(videos, samples=tuple(replace(s, label=UNLABELLED) for s in videos.samples), labels=())
+    write_trained_on(tmp_path, unlabelled)
+    folder = (tmp_path / "data").resolve()
+    lines = ["path,label,group", f"{folder}/a-1,,a", f"{folder}/b-1,,b"]
+    assert (tmp_path / LIST_NAME).read_text().splitlines() == lines
+    check_same_videos(tmp_path, unlabelled)
+    with pytest.raises(ConfigError, match="other ones"):
+        check_same_videos(tmp_path, videos)  # now with labels
+    assert overlap_warning(tmp_path, videos).startswith("2 of 2 videos")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -18,12 +19,15 @@ from t3d.data.windows import picture_positions, window_frames
 from t3d.errors import DecodeError
 from t3d.tensors import Clip, Frames
 from t3d.video.reader import VideoReader
-from t3d.video.sampling import random_clip
+from t3d.video.sampling import random_clip, shuffle_frames
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 from t3d.video.transforms import train_view
 
 Draw = Literal["own", "independent", "both"]
 """Whose look a clip comes with: its own; its own or, every other time, that of another video; both of them."""
+
+Pictures = UInt8[Tensor, "C X height width"]
+"""A look that is not features yet, in sizes of its own."""
 
 LEFT_OUT = -1
 """In `PairBatch.matches`: a look that takes no part, for there was none of its kind."""
@@ -81,7 +85,7 @@ class PairClips(Dataset[Pair | str]):
         looks: Features (places, D) of the teacher, or how to cut pictures for it.
         draw: Whose look comes with a clip.
         hard: Add a look at another time of the same video.
-        clip: Frames of a clip.
+        clip: Frames of a clip; shuffled, if it says so, for the student only.
         pixels: What the student sees.
         augment: How its view of a clip varies.
         open_video: Opens a path.
@@ -122,6 +126,8 @@ class PairClips(Dataset[Pair | str]):
             looks, matches = self._looks(key, frames, start, generator)
         except DecodeError as error:
             return str(error)
+        if self.clip.order == "shuffled":
+            frames = frames[shuffle_frames(torch.arange(len(frames))[None], generator)[0]]
         clip = train_view(frames, self.pixels, self.augment, generator)
         return Pair(clip, torch.stack(looks), torch.tensor(matches), self.videos[key.video])
 
@@ -146,7 +152,7 @@ class PairClips(Dataset[Pair | str]):
             frames, _ = self._read(self.places[index], generator)
         return self._pictures(frames, self.looks, generator)
 
-    def _pictures(self, frames: Frames, live: LivePictures, generator: torch.Generator) -> Clip:
+    def _pictures(self, frames: Frames, live: LivePictures, generator: torch.Generator) -> Pictures:
         chosen = frames[picture_positions(len(frames), live.num_pictures)]
         return train_view(chosen, live.pixels, AugmentSpec(crop="random"), generator)
 
@@ -209,5 +215,5 @@ def _number_groups(places: Sequence[Place]) -> tuple[list[int], list[tuple[int, 
     numbers: dict[str, int] = {}
     videos = [numbers.setdefault(place.sample.group, len(numbers)) for place in places]
     assert videos == sorted(videos)  # places of one group lie side by side
-    firsts = [videos.index(number) for number in range(len(numbers))]
+    firsts = [index for index, number in enumerate(videos) if index == 0 or videos[index - 1] != number]
     return videos, list(zip(firsts, [*firsts[1:], len(places)], strict=True))

@@ -154,10 +154,16 @@ def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> Mo
     if misfits:
         raise CheckpointError(
             f"{path}: holds {card.arch}, whose {misfits[0]!r} and {len(misfits) - 1} other tensors do not fit; "
-            f"use --arch {card.arch} with the same options"
+            f"use --arch {card.arch} with the same options{_as_flags(card.overrides)}"
         )
     model.load_state_dict(tensors, strict=False)
     return card
+
+
+def _as_flags(overrides: Mapping[str, Any]) -> str:
+    if not overrides:
+        return " (it has none)"
+    return f" (--overrides {' '.join(f'{name}={json.dumps(value)}' for name, value in overrides.items())})"
 
 
 def file_hash(path: Path) -> str:

@@ -32,4 +32,4 @@ class Classification:
         logits = model(clips)
         weights = None if self.class_weights is None else self.class_weights.to(logits)
         loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
-        return Outcome(loss, int((logits.argmax(dim=1) == labels).sum()))
+        return Outcome(loss, float((logits.argmax(dim=1) == labels).sum()))

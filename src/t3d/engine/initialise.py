@@ -57,13 +57,18 @@ def keep_fc(model: DenseNet3D, path: Path) -> None:
     if not file.exists():
         raise CheckpointError(f"{path}: no {MATCHER_NAME} in this folder; --keep-fc needs the run folder of a transfer")
     tensors = read_tensors(file)
-    load_tensors(model.neck, {name: tensors[f"student.{name}"] for name in ("weight", "bias")}, str(file))
+    layer = {name: tensor for name, tensor in tensors.items() if name.startswith("student.")}
+    load_tensors(model.neck, {name.removeprefix("student."): tensor for name, tensor in layer.items()}, str(file))
 
 
 def _flat_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
     if path.is_dir() or _has_card(path):
         return read_weights(path)
-    return from_published(read_tensors(path), layout="torchvision_densenet"), None
+    tensors = read_tensors(path)
+    try:
+        return from_published(tensors, layout="torchvision_densenet"), None
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _has_card(path: Path) -> bool:

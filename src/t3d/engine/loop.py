@@ -80,7 +80,7 @@ class Progress:
     step: int = 0
     """Updates done in all."""
     loss_sum: float = 0.0
-    num_correct: float = 0
+    num_correct: float = 0.0
     num_clips: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     """One row an epoch: what the log shows."""
@@ -187,7 +187,7 @@ def fit(
             _rest_of_epoch(learner, loader, objective=objective, num_steps=num_steps, seed=seed, hooks=hooks)
         hooks.on_epoch(learner)
         progress.epoch, progress.batch = progress.epoch + 1, 0
-        progress.loss_sum, progress.num_correct, progress.num_clips = 0.0, 0, 0
+        progress.loss_sum, progress.num_correct, progress.num_clips = 0.0, 0.0, 0
         hooks.save(learner)
 
 

@@ -15,6 +15,7 @@ from t3d.data.pairs import LEFT_OUT, PairBatch, PairClips, collate_pairs
 from t3d.engine.loading import ignore_interrupts
 from t3d.engine.loop import Learner, Outcome
 from t3d.engine.validation import share_statistics
+from t3d.errors import DataError
 from t3d.models.teachers import FrozenTeacher
 from t3d.tensors import Features
 from t3d.video.spec import PixelSpec
@@ -45,7 +46,13 @@ class Matching:
     skip_bad_videos: bool = False
 
     def judge(self, model: nn.Module, batch: PairBatch, device: torch.device) -> Outcome:
-        """Summed loss of the clips, and how many of them were judged rightly, in shares of their pairs."""
+        """Summed loss of the clips, and how many of them were judged rightly, in shares of their pairs.
+
+        Raises:
+            DataError: A batch to learn from has been left with a single clip.
+        """
+        if model.training and batch.num_clips < 2:
+            raise DataError(_why_alone(batch))
         clips = normalise(batch.clips.to(device, non_blocking=True), self.pixels)
         looks = self._features(batch.looks.to(device, non_blocking=True))
         pairs, matches = pairs_of(batch.matches, batch.videos, in_batch=self.in_batch)
@@ -152,6 +159,12 @@ class MatchingValidator:
             collate_fn=collate_pairs,
             worker_init_fn=ignore_interrupts,
         )
+
+
+def _why_alone(batch: PairBatch) -> str:
+    if batch.failures:
+        return f"all videos of a batch but one cannot be decoded, first: {batch.failures[0]}"
+    return "a single clip has nothing to be told apart from; give more videos, or fewer --devices"
 
 
 def _balanced(matches: Int64[Tensor, " P"], num_clips: int) -> Float[Tensor, " P"]:

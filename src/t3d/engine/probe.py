@@ -11,6 +11,7 @@ from t3d.data.clips import OpenVideo
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.scoring import score_videos
+from t3d.errors import DataError
 from t3d.tensors import Features
 from t3d.video.decode import open_video
 from t3d.video.spec import ViewSpec
@@ -40,6 +41,9 @@ def probe_features(
         card: Frames and pixels.
         num_workers: Processes that decode.
         source: Opens a path.
+
+    Raises:
+        DataError: No video of one of the lists can be decoded.
     """
     describe = partial(_describe, network, card=card, num_workers=num_workers, source=source)
     (features, labels), (queries, answers) = describe(train), describe(test)
@@ -98,6 +102,8 @@ def _describe(
         )
         if not video.error
     ]
+    if not found:
+        raise DataError(f"{videos.root}: none of the {len(videos.samples)} videos of {videos.split} can be decoded")
     return torch.stack([features for features, _ in found]), torch.tensor([label for _, label in found])
 
 

@@ -86,6 +86,7 @@ def _page(folder: Path, metrics: Mapping[str, Any], results: Sequence[VideoResul
         _table(_headline(video, clip)),
         _section("By tag", _table({tag: f"{row['top1']:.1%} of {row['num_videos']}" for tag, row in _tags(metrics)})),
         _section("How it was measured", _table(_provenance(metrics))),
+        _section("Where the weights come from, oldest first", _list(_ancestors(metrics))),
         _section("Confusion matrix", _image(folder / "confusion.png")),
         _section("Classes", _image(folder / "classes.png")),
         _section("Training", _image(folder / "training.png")),
@@ -128,6 +129,15 @@ def _provenance(metrics: Mapping[str, Any]) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in metrics["versions"].items()),
         "date": metrics["created"],
     }
+
+
+def _ancestors(metrics: Mapping[str, Any]) -> list[str]:
+    """One line for each run that the weights went through before their last training."""
+    return [
+        f"{ancestor['arch']}, {ancestor['file']} (sha256 {ancestor['sha256']}): {ancestor['command'] or 'published'}"
+        + (f", inflated ({ancestor['inflated']})" if ancestor.get("inflated") else "")
+        for ancestor in metrics["training"]["lineage"] or []
+    ]
 
 
 def _mistakes(results: Sequence[VideoResult], labels: Sequence[str]) -> str:

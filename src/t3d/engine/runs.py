@@ -9,6 +9,7 @@ from typing import Any
 
 from t3d.engine.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard
 from t3d.engine.hooks import STATE_NAME
+from t3d.engine.initialise import MATCHER_NAME
 from t3d.errors import CheckpointError, ConfigError
 from t3d.files import write_text
 
@@ -16,7 +17,8 @@ SUMMARY_NAME = "training.json"
 """Written last: its presence says that the run is finished."""
 
 _RESULTS = (
-    *(SUMMARY_NAME, WEIGHTS_NAME, LAST_NAME, STATE_NAME, "log.csv", "skipped.csv", "training.png", "trained_on.csv"),
+    *(SUMMARY_NAME, WEIGHTS_NAME, LAST_NAME, MATCHER_NAME, STATE_NAME),
+    *("log.csv", "skipped.csv", "training.png", "trained_on.csv"),
     *("metrics.json", "predictions.csv", "predictions.parquet", "report.html", "confusion.png", "classes.png"),
 )
 

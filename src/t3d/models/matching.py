@@ -66,8 +66,8 @@ class MatchingNetwork(nn.Module):
         self.matcher = matcher
 
     def forward(
-        self, clips: Clips, looks: Features, pairs: Int64[Tensor, "P 2"]
-    ) -> tuple[Logits, Float[Tensor, "B E"], Float[Tensor, "L E"]]:
+        self, clips: Clips, looks: Float[Tensor, "L D"], pairs: Int64[Tensor, "P 2"]
+    ) -> tuple[Float[Tensor, "P K"], Float[Tensor, "B E"], Float[Tensor, "L E"]]:
         """Score pairs of a clip and a look, both by their row.
 
         Args:

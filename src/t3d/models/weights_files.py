@@ -3,6 +3,7 @@
 Renaming is `t3d.models.published`'s business; files that t3d writes itself are `t3d.engine.checkpoints`'s.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return _plain(load_file(path), str(path))
-        return _plain(torch.load(path, map_location="cpu", weights_only=True), str(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles it is not sure to understand; it says so when it does not
+            return _plain(torch.load(path, map_location="cpu", weights_only=True), str(path))
     except CheckpointError:
         raise
     except SafetensorError as error:

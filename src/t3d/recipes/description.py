@@ -1,6 +1,6 @@
 """What a result must say about itself: which weights, which videos, which views, which caveats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ def describe(
     caveats = list(trained.get("caveats", []))
     if config.subset != "test":
         caveats.append(f"these are {config.subset} videos, not test videos")
-    elif overlap := overlap_warning(file.parent, videos):
-        caveats.append(overlap)
+    else:
+        caveats.extend(_overlaps(file.parent, trained, videos))
     selected = trained.get("select_on", "unknown")
     return {
         "schema_version": SCHEMA_VERSION,
@@ -59,3 +59,15 @@ def describe(
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _overlaps(folder: Path, trained: Mapping[str, Any], videos: VideoList) -> list[str]:
+    """What the run itself, and the runs its weights came from, have seen of the test videos."""
+    ancestors = [Path(ancestor["file"]).parent for ancestor in trained.get("lineage", [])]
+    own = overlap_warning(folder, videos)
+    inherited = [
+        f"{ancestor}, from which these weights come: {warning}"
+        for ancestor in dict.fromkeys(ancestors)
+        if (warning := overlap_warning(ancestor, videos))
+    ]
+    return [own, *inherited] if own else inherited

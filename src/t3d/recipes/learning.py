@@ -42,16 +42,15 @@ def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module
 
 def _initialise(model: DenseNet3D, init: Path, start: StartOptions, labels: tuple[str, ...]) -> ModelCard | None:
     """Fill the network; gives the card of the weights, which a published file has not."""
+    if start.keep_fc:
+        keep_fc(model, init)
     if start.inflate is None:
-        card = initialise_from(model, init, labels)
-        if start.keep_fc:
-            keep_fc(model, init)
-        return card
+        return initialise_from(model, init, labels)
     inflation, parent = inflate_from(model, init, labels, how=start.inflate)
-    fresh = sorted({name.rpartition(".")[0] for name in inflation.fresh})
-    say(f"{init}: {len(inflation.copied)} tensors inflated ({start.inflate}), {len(inflation.fresh)} stay random")
+    fresh = [name for name in inflation.fresh if not (start.keep_fc and name.startswith("neck."))]
+    say(f"{init}: {len(inflation.copied)} tensors inflated ({start.inflate}), {len(fresh)} stay random")
     if fresh:
-        say(f"random: {_shortened(fresh)}")
+        say(f"random: {_shortened(sorted({name.rpartition('.')[0] for name in fresh}))}")
     return parent
 
 

@@ -1,6 +1,6 @@
 """Turn the flags of a transfer into what learns and what it learns from: videos, teacher, looks, network, objective."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from torch import nn
 from t3d.config import TransferConfig
 from t3d.data.clips import OpenVideo, seeded
 from t3d.data.pairs import Draw, LivePictures, PairClips, Place
-from t3d.data.samples import Sample, VideoList
+from t3d.data.samples import UNLABELLED, Sample, VideoList
 from t3d.data.unlabelled import hold_out, load_unlabelled
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.matching import Matching, MatchingValidator
 from t3d.engine.probe import probe_features
 from t3d.engine.teacher_cache import TeacherCache, cache_facts, cache_name, fill_cache, identity_of
+from t3d.engine.trained_on import overlap_warning
 from t3d.errors import DataError, DecodeError
 from t3d.models import create_model
 from t3d.models.matching import ColourStatistics, Matcher, MatchingNetwork
@@ -45,9 +46,14 @@ def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
     if config.split is None:
         videos = load_unlabelled(resolve(config.data))
     else:
-        videos = find_videos(config.data, subset="train", split=config.split, format=config.format)
+        videos = _without_labels(find_videos(config.data, subset="train", split=config.split, format=config.format))
     generator = seeded(config.run.seed, -1, 0)
     return hold_out(videos, fraction=config.pairs.holdout_fraction, generator=generator)
+
+
+def _without_labels(videos: VideoList) -> VideoList:
+    samples = tuple(replace(sample, label=UNLABELLED) for sample in videos.samples)
+    return replace(videos, samples=samples, labels=())
 
 
 def find_teacher(config: TransferConfig) -> FrozenTeacher:
@@ -115,7 +121,7 @@ def look(
             places, features = _cached(config, teacher, part.samples)
             _check_enough(places, part)
             if config.pairs.control == "shuffled-pairs":
-                features = features[_exchange(len(places), config.run.seed)]
+                features = features[exchange(places, config.run.seed)]
             parts.append(_pairs(config, places, features.share_memory_(), is_training=number == 0))
     return Looks(train=parts[0], held_out=parts[1], skipped=skipped)
 
@@ -142,18 +148,30 @@ def build_validator(config: TransferConfig, held_out: PairClips, teacher: Frozen
     )
 
 
-def probe(config: TransferConfig, student: nn.Module, card: ModelCard) -> dict[str, Any] | None:
-    """What the frozen student is worth on labelled videos, where some were named."""
+def find_probe(config: TransferConfig) -> tuple[VideoList, VideoList] | None:
+    """Labelled training and test videos on which the frozen student is to be judged, where some were named."""
     options = config.probe
     if options.probe is None or config.pairs.control == "colour-statistics":
         return None
-    train, test = (
-        find_videos(options.probe, subset=subset, split=options.probe_split, format=options.probe_format)
-        for subset in ("train", "test")
-    )
+    find = partial(find_videos, options.probe, split=options.probe_split, format=options.probe_format)
+    return find(subset="train"), find(subset="test")
+
+
+def probe(
+    config: TransferConfig, student: nn.Module, card: ModelCard, lists: tuple[VideoList, VideoList]
+) -> dict[str, Any]:
+    """What the frozen student is worth on labelled videos.
+
+    Raises:
+        DataError: None of the training videos, or none of the test videos, can be decoded.
+    """
+    options, (train, test) = config.probe, lists
     say(f"probing the frozen network on {len(train.samples)} + {len(test.samples)} videos of {options.probe}")
     top1 = probe_features(student.eval(), train, test, card, num_workers=config.run.workers, source=_source(config))
-    return {"data": str(options.probe), "split": test.split, "level": "video", "top1": top1}
+    warning = overlap_warning(config.output, test)
+    if warning:
+        warn(warning)
+    return {"data": str(options.probe), "split": test.split, "level": "video", "top1": top1, "warning": warning}
 
 
 def _source(config: TransferConfig) -> OpenVideo:
@@ -218,11 +236,16 @@ def _check_enough(places: list[Place], videos: VideoList) -> None:
         raise DataError(f"{videos.root}: {num_groups} of the videos {videos.split} can be used; at least 2 are needed")
 
 
-def _exchange(count: int, seed: int) -> torch.Tensor:
-    """A permutation for the control, in which no look stays where it was."""
-    order = torch.randperm(count, generator=seeded(seed, -4, 0))
+def exchange(places: list[Place], seed: int) -> torch.Tensor:
+    """A permutation for the control: each place gets the look of a place of another group, where those suffice."""
+    members: dict[str, list[int]] = {}
+    for index, place in enumerate(places):
+        members.setdefault(place.sample.group, []).append(index)
+    groups = list(members.values())
+    shuffled = torch.randperm(len(groups), generator=seeded(seed, -4, 0)).tolist()
+    order = torch.tensor([index for number in shuffled for index in groups[number]])
     exchanged = torch.empty_like(order)
-    exchanged[order] = order.roll(1)
+    exchanged[order] = order.roll(max(map(len, groups)))
     return exchanged
 
 

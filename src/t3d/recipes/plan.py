@@ -68,7 +68,8 @@ def check_clips(config: LearningConfig) -> None:
         ConfigError: There is no such network, or the clips are too small for it.
     """
     size, num_frames = config.pixels.crop_size, config.clip.num_frames
-    num_clips = 1 if config.run.bad_videos == "skip" else config.optimizer.batch_size
+    fewest = 1 if isinstance(config, TrainConfig) else 2  # a transfer compares clips of two videos
+    num_clips = fewest if config.run.bad_videos == "skip" else config.optimizer.batch_size
     with torch.device("meta"), torch.no_grad():
         model = create_model(config.model.arch, num_classes=2, **overrides(config.model))
         try:
@@ -151,7 +152,8 @@ def count_steps(config: LearningConfig, num_videos: int) -> tuple[int, int]:
     """
     options, schedule = config.optimizer, config.schedule
     world_size = config.run.devices * config.run.nodes
-    if num_videos < world_size:
+    fewest = 1 if isinstance(config, TrainConfig) else 2
+    if num_videos < fewest * world_size:
         raise ConfigError(f"{num_videos} training videos are too few for {world_size} processes; lower --devices")
     epoch_steps = steps_per_epoch(
         num_videos, batch_size=options.batch_size, accumulate=options.accumulate, world_size=world_size

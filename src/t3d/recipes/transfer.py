@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from t3d.config import TransferConfig
+from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
 from t3d.engine.hooks import RunHooks
 from t3d.engine.initialise import MATCHER_NAME, save_matcher
@@ -51,6 +52,7 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
     """Transfer; the run folder then holds a network without classes, and how it was made."""
     plan.check_clips(config)
     videos, held_out = pairing.find_lists(config)
+    judged = pairing.find_probe(config)
     teacher = pairing.find_teacher(config)
     network = pairing.build_network(config, teacher)
     card = pairing.describe(config, videos, teacher, command=command)
@@ -68,7 +70,7 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
                 learner.load_state_dict(state)
             say(f"teaching {config.model.arch} by {teacher.name}: {len(looks.train)} clips, {num_steps} updates")
             _fit(config, learner, card, looks, teacher, num_steps=num_steps, epoch_steps=epoch_steps)
-            return _finish(config, learner, card, looks, teacher)
+            return _finish(config, learner, card, looks, teacher, judged)
 
 
 def _fit(
@@ -114,7 +116,12 @@ def _student(network: nn.Module) -> nn.Module:
 
 
 def _finish(
-    config: TransferConfig, learner: Learner, card: ModelCard, looks: pairing.Looks, teacher: FrozenTeacher
+    config: TransferConfig,
+    learner: Learner,
+    card: ModelCard,
+    looks: pairing.Looks,
+    teacher: FrozenTeacher,
+    judged: tuple[VideoList, VideoList] | None,
 ) -> TransferResult:
     folder, progress = config.output, learner.progress
     last = progress.rows[-1]
@@ -123,8 +130,9 @@ def _finish(
         raise T3DError(f"teacher {teacher.name} has changed while it taught; its network must not learn by itself")
     probe = None
     if learner.fabric.is_global_zero:
-        probe = pairing.probe(config, _student(learner.result), card)
         _write(config, learner, skipped)
+        if judged is not None:
+            probe = pairing.probe(config, _student(learner.result), card, judged)
     learner.fabric.barrier()
     result = TransferResult(
         output=str(folder),

@@ -1,0 +1,135 @@
+"""Go the whole way in one command: each step is a run of its own that starts from the weights of the one before."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from t3d.config import (
+    EvaluateConfig,
+    FlowConfig,
+    LabelOptions,
+    ScheduleOptions,
+    ScoringOptions,
+    StartOptions,
+    TrainConfig,
+    TransferConfig,
+)
+from t3d.engine.hooks import STATE_NAME
+from t3d.engine.runs import SUMMARY_NAME
+from t3d.presets import preset, transfer_preset
+from t3d.recipes import evaluate, train, transfer
+from t3d.recipes.console import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One training of a flow."""
+
+    folder: Path
+    config: TrainConfig | TransferConfig
+
+
+def run(config: FlowConfig, *, command: str) -> dict[str, Any]:
+    """Do what is left of a flow; returns what the last run's `metrics.json` holds."""
+    steps = _FLOWS[config.flow](config)
+    for number, step in enumerate(steps, start=1):
+        place = f"step {number} of {len(steps)}, {step.folder}"
+        if (step.folder / SUMMARY_NAME).exists():
+            say(f"{place}: done before")
+            continue
+        say(f"{place}")
+        begun = (step.folder / STATE_NAME).exists()
+        settings = replace(step.config, output=step.folder, resume=begun)
+        if isinstance(settings, TransferConfig):
+            transfer.run(settings, command=command)
+        else:
+            train.run(settings, command=command)
+    options = config.run
+    scoring = ScoringOptions(
+        workers=options.workers, accelerator=options.accelerator, precision=options.precision, backend=options.backend
+    )
+    return evaluate.run(EvaluateConfig(weights=steps[-1].folder, scoring=scoring), command=command)
+
+
+def show(metrics: dict[str, Any], config: FlowConfig) -> int:
+    """Print what the network reached on the test videos."""
+    return evaluate.show(metrics, EvaluateConfig(weights=config.output))
+
+
+def _scratch(config: FlowConfig) -> list[Step]:
+    return [Step(folder=config.output / "scratch", config=_training(config, "paper-ucf101-scratch"))]
+
+
+def _transfer(config: FlowConfig) -> list[Step]:
+    first = Step(folder=config.output / "transfer", config=_teaching(config))
+    return [first, _finetuning(config, StartOptions(init=first.folder))]
+
+
+def _ft_transfer(config: FlowConfig) -> list[Step]:
+    assert config.large is not None
+    first = Step(folder=config.output / "transfer", config=_teaching(config))
+    half = replace(
+        _training(config, "paper-kinetics"),
+        data=config.large,
+        split=1,
+        start=StartOptions(init=first.folder),
+        labels=LabelOptions(train_fraction=0.5),
+    )
+    large = Step(folder=config.output / "large", config=half)
+    return [first, large, _finetuning(config, StartOptions(init=large.folder))]
+
+
+def _inflation(config: FlowConfig) -> list[Step]:
+    flat = replace(
+        _training(config, "paper-ucf101-scratch"),
+        model=replace(config.model, twin=True),
+        clip=replace(config.clip, num_frames=1, frame_stride=1),
+    )
+    twin = Step(folder=config.output / "twin", config=flat)
+    return [twin, _finetuning(config, StartOptions(init=twin.folder, inflate="centre"))]
+
+
+_FLOWS: dict[str, Callable[[FlowConfig], list[Step]]] = {
+    "scratch": _scratch,
+    "transfer": _transfer,
+    "ft-transfer": _ft_transfer,
+    "inflation": _inflation,
+}
+
+
+def _finetuning(config: FlowConfig, start: StartOptions) -> Step:
+    settings = _training(config, "paper-finetune")
+    start = replace(start, layer_decay=settings.start.layer_decay)
+    return Step(folder=config.output / "finetuned", config=replace(settings, start=start))
+
+
+def _training(config: FlowConfig, paper: str) -> TrainConfig:
+    """A training with the labels of DATA, by a preset of `t3d train`."""
+    base = preset("quick" if config.preset == "quick" else paper)
+    schedule = _schedule(base.schedule, config)
+    return replace(base, data=config.data, split=config.split, schedule=schedule, run=config.run, **_shared(config))
+
+
+def _teaching(config: FlowConfig) -> TransferConfig:
+    """A transfer, by a preset of `t3d transfer`; of all videos, or of those DATA would be trained on."""
+    base = transfer_preset("quick" if config.preset == "quick" else "paper-transfer")
+    return replace(
+        base,
+        data=config.unlabelled or config.data,
+        split=config.split if config.unlabelled is None else None,
+        teacher=config.teacher,
+        schedule=_schedule(base.schedule, config),
+        run=replace(config.run, bad_videos=base.run.bad_videos),
+        **_shared(config),
+    )
+
+
+def _shared(config: FlowConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("model", "clip", "pixels", "augment")}
+
+
+def _schedule(schedule: ScheduleOptions, config: FlowConfig) -> ScheduleOptions:
+    if config.updates is None:
+        return schedule
+    return replace(schedule, min_steps=config.updates, max_steps=config.updates)
