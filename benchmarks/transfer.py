@@ -3,9 +3,9 @@
     python benchmarks/transfer.py --clips 256 --repeats 5
 
 Renders the built-in videos on first use. All three read the same videos with the same batches and augmentation and
-make as many updates: the 3D network names classes (A), is taught by cached features (B), is taught by a teacher that
-runs in every epoch (C). The order is A B C A B C ..., so that a busy machine is unfair to all alike. Prints medians, and
-the ratios B / A and C / A of each round.
+make as many updates: the 3D network names classes (A), is taught by cached features (B), or by a teacher that runs in
+every epoch (C). The order is A B C A B C ..., so that a busy machine is unfair to all alike. Prints medians, and the
+ratios B / A and C / A of each round.
 """
 
 import argparse

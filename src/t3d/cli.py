@@ -74,7 +74,7 @@ def _guarded(given: list[str]) -> int:
     except KeyboardInterrupt:
         if is_first_process():
             learns = given[:1] in (["train"], ["transfer"])
-            hint = "; --resume goes on from the last saved update, if there is one" if learns else ""
+            hint = "; --resume goes on from the last saved update, if any" if learns else ""
             print(f"t3d: interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough

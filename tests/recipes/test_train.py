@@ -60,7 +60,7 @@ def test_interrupted_run_says_one_line_and_goes_on(dataset: Path, uninterrupted:
     outcome = finish(process)
     assert outcome.code == 130
     lines = [line for line in outcome.err.splitlines() if not line.startswith(("training ", "epoch "))]
-    assert lines == ["t3d: interrupted; --resume goes on from the last saved update, if there is one"]
+    assert lines == ["t3d: interrupted; --resume goes on from the last saved update, if any"]
     last = finish(start("train", dataset, *flags, "--resume"))
     assert last.code == 0, last.err
     _assert_same_weights(tmp_path, uninterrupted)

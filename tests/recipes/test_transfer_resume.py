@@ -90,9 +90,7 @@ def _interrupted(dataset: Path, run: Path, *flags: object) -> str:
 
 def test_interrupted_transfer_says_how_to_go_on_and_only_that_way(dataset: Path, t3d: Call, tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
-    assert (
-        _interrupted(dataset, run) == "t3d: interrupted; --resume goes on from the last saved update, if there is one"
-    )
+    assert _interrupted(dataset, run) == "t3d: interrupted; --resume goes on from the last saved update, if any"
     flags = ("transfer", dataset, *LONG, "--output", run)
     weights = (run / "trainer" / "state.pt").read_bytes()
     for other, says in {
