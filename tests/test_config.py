@@ -539,6 +539,15 @@ def test_shared_groups_are_allowed_only_with_a_caveat(
 
 
 @pytest.mark.parametrize("verb", ["train", "transfer"])
+def test_learning_in_bf16_on_a_cpu_is_refused_for_its_gradients_are_wrong(
+    verb: str, dataset: Path, tmp_path: Path
+) -> None:
+    given = (dataset, "--output", tmp_path, *(MICRO if verb == "train" else TRANSFER), "--precision", "bf16-mixed")
+    assert "wrong gradients for deep kernels; use 32-true" in _refusal(verb, *given)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["train", "transfer"])
 def test_machine_options_reach_fabric(
     verb: str, monkeypatch: pytest.MonkeyPatch, dataset: Path, tmp_path: Path
 ) -> None:

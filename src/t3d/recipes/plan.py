@@ -85,12 +85,17 @@ def build_devices(config: LearningConfig) -> Fabric:
     """The devices of the training; nothing starts yet.
 
     Raises:
-        ConfigError: They cannot be had.
+        ConfigError: They cannot be had, or compute wrong gradients.
     """
     options = config.run
-    return build_fabric(
+    fabric = build_fabric(
         accelerator=options.accelerator, precision=options.precision, devices=options.devices, nodes=options.nodes
     )
+    if options.precision == "bf16-mixed" and fabric.device.type == "cpu":  # seen with torch 2.13, kernels 6 x 3 x 3
+        raise ConfigError(
+            "--precision bf16-mixed: on a CPU, PyTorch computes wrong gradients for deep kernels; use 32-true"
+        )
+    return fabric
 
 
 def overrides(options: ModelOptions) -> dict[str, Any]:
