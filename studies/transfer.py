@@ -141,15 +141,15 @@ def remedies(data: Path) -> list[Chain]:
         "differences": DIFFERENCES,
         "hard-negatives": ("--hard-negatives", "--frame-stride", "2"),  # two windows a video
     }
-    chains = []
-    for seed in condition.seeds:
-        chains.append(_scratch(condition, 1, seed))
-        chains.append(_scratch(condition, 1, seed, arm="scratch-differences", flags=DIFFERENCES))
-        for arm, flags in pretrainings.items():
-            modality = DIFFERENCES if flags == DIFFERENCES else ()
-            chains.append(_transfer(condition, 1, seed, arm=f"transfer-{arm}", pretrain=flags, finetune=modality))
-        chains.append(_slow_start(condition, 1, seed))
-    return chains
+    starts: list[Callable[[int], Chain]] = [
+        partial(_scratch, condition, 1),
+        partial(_scratch, condition, 1, arm="scratch-differences", flags=DIFFERENCES),
+        partial(_slow_start, condition, 1),
+    ]
+    for arm, flags in pretrainings.items():
+        modality = DIFFERENCES if flags == DIFFERENCES else ()
+        starts.append(partial(_transfer, condition, 1, arm=f"transfer-{arm}", pretrain=flags, finetune=modality))
+    return [start(seed) for start in starts for seed in condition.seeds]
 
 
 STUDIES: dict[str, Callable[[Path], list[Chain]]] = {"table": table, "matching": matching, "remedies": remedies}

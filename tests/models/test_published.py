@@ -1,90 +1,62 @@
-import json
-import math
 import re
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
+from recorded import published_weights, recorded, standard_input
 from t3d.errors import CheckpointError, ConfigError
 from t3d.models import LAYOUTS, create_model, from_published
 from t3d.models.inflation import inflate
 
 
-def _by_rule(name: str, shape: list[int]) -> torch.Tensor:
-    """A tensor made from its published name and shape alone; the rule the recorded outputs were made with."""
-    leaf = name.rsplit(".", 1)[-1]
-    if leaf == "num_batches_tracked":
-        return torch.zeros(shape, dtype=torch.int64)
-    noise = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tuple(shape))
-    if len(shape) >= 2:
-        values = noise * math.sqrt(2 / math.prod(shape[1:]))
-    elif leaf in ("weight", "running_var"):
-        values = 1 + 0.1 * (noise if leaf == "weight" else np.abs(noise))
-    else:
-        values = 0.1 * noise
-    return torch.from_numpy(np.asarray(values).astype(np.float32))
+def _logits(fixtures: Path, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    return recorded(fixtures, name, "logits__" + "x".join(map(str, shape)))
 
 
-def _published(fixtures: Path, name: str) -> dict[str, torch.Tensor]:
-    listed = json.loads((fixtures / f"{name}.json").read_text())["state_dict"]
-    return {key: _by_rule(key, shape) for key, shape in listed}
-
-
-def _input(shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.from_numpy(np.random.RandomState(0).standard_normal(shape).astype(np.float32))
-
-
-def _recorded(fixtures: Path, name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    with np.load(fixtures / f"{name}.npz") as arrays:
-        return torch.from_numpy(arrays["logits__" + "x".join(map(str, shape))])
-
-
-def _assert_close(logits: torch.Tensor, recorded: torch.Tensor) -> None:
-    assert (logits - recorded).abs().max() <= 1e-4 * recorded.abs().max()
+def _assert_close(logits: torch.Tensor, expected: torch.Tensor) -> None:
+    assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_the_authors_densenet3d_gives_the_recorded_scores(shared_fixtures: Path) -> None:
     model = create_model("densenet3d_121", 1000, **LAYOUTS["t3d_authors"]).eval()
-    weights = _published(shared_fixtures, "t3d_densenet121_3d")
+    weights = published_weights(shared_fixtures, "t3d_densenet121_3d")
     model.load_state_dict(from_published(weights, layout="t3d_authors"), strict=True)
     shape = (1, 3, 32, 224, 224)
     with torch.no_grad():
-        _assert_close(model(_input(shape)), _recorded(shared_fixtures, "t3d_densenet121_3d", shape))
+        _assert_close(model(standard_input(shape)), _logits(shared_fixtures, "t3d_densenet121_3d", shape))
 
 
 @pytest.mark.parametrize("depth", ["121", "169"])
 def test_the_2d_twin_gives_the_recorded_scores_of_torchvision(depth: str, shared_fixtures: Path) -> None:
     model = create_model(f"densenet3d_{depth}", 1000, **LAYOUTS["torchvision_densenet"]).eval()
-    weights = _published(shared_fixtures, f"tv_densenet{depth}")
+    weights = published_weights(shared_fixtures, f"tv_densenet{depth}")
     model.load_state_dict(from_published(weights, layout="torchvision_densenet"), strict=True)
     for shape in [(1, 3, 64, 64), (2, 3, 224, 224)]:
         with torch.no_grad():
-            logits = model(_input(shape).unsqueeze(2))  # one frame
-        _assert_close(logits, _recorded(shared_fixtures, f"tv_densenet{depth}", shape))
+            logits = model(standard_input(shape).unsqueeze(2))  # one frame
+        _assert_close(logits, _logits(shared_fixtures, f"tv_densenet{depth}", shape))
 
 
 def test_a_frame_repeated_scores_like_the_picture(shared_fixtures: Path) -> None:
     model = create_model("densenet3d_121", 1000, **LAYOUTS["torchvision_densenet"]).eval()
-    weights = _published(shared_fixtures, "tv_densenet121")
+    weights = published_weights(shared_fixtures, "tv_densenet121")
     model.load_state_dict(from_published(weights, layout="torchvision_densenet"), strict=True)
     shape = (1, 3, 64, 64)
     with torch.no_grad():
-        logits = model(_input(shape).unsqueeze(2).repeat(1, 1, 3, 1, 1))
-    _assert_close(logits, _recorded(shared_fixtures, "tv_densenet121", shape))
+        logits = model(standard_input(shape).unsqueeze(2).repeat(1, 1, 3, 1, 1))
+    _assert_close(logits, _logits(shared_fixtures, "tv_densenet121", shape))
 
 
 @pytest.mark.parametrize("how", ["centre", "repeat"])
 def test_a_still_video_through_the_inflated_network_scores_like_the_picture(how: str, shared_fixtures: Path) -> None:
     model = create_model("densenet3d_121", 1000, replicate_time=how == "repeat").eval()
-    weights = from_published(_published(shared_fixtures, "tv_densenet121"), layout="torchvision_densenet")
+    weights = from_published(published_weights(shared_fixtures, "tv_densenet121"), layout="torchvision_densenet")
     assert inflate(model, weights, how=how).fresh == ()
     shape = (1, 3, 64, 64)
     with torch.no_grad():
-        logits = model(_input(shape).unsqueeze(2).repeat(1, 1, 16, 1, 1))
-    _assert_close(logits, _recorded(shared_fixtures, "tv_densenet121", shape))
+        logits = model(standard_input(shape).unsqueeze(2).repeat(1, 1, 16, 1, 1))
+    _assert_close(logits, _logits(shared_fixtures, "tv_densenet121", shape))
 
 
 def test_dotted_names_of_older_files_mean_the_same() -> None:
