@@ -280,7 +280,7 @@ class FlowConfig:
     large: Path | None = None
     """Labelled videos of which half of each class is learnt in between (ft-transfer)."""
     output: Path = Path("runs/flow")
-    """Folder for the run of every step; what is finished there is not done again."""
+    """Folder for a run of every step, as FLOW/STEP; what is finished there is not done again."""
     preset: str = "quick"
     """Set of defaults: quick or paper."""
     split: int = 1
@@ -298,6 +298,8 @@ class FlowConfig:
         _at_least(1, updates=self.updates)
         if (self.flow == "ft-transfer") != (self.large is not None):
             raise ConfigError("--large DATA belongs to the flow ft-transfer, and only to it")
+        if self.unlabelled is not None and "transfer" not in self.flow:
+            raise ConfigError(f"--unlabelled {self.unlabelled}: the flow {self.flow} uses no unlabelled videos")
 
 
 LearningConfig = TrainConfig | TransferConfig

@@ -137,7 +137,7 @@ def test_videos_that_are_not_there_are_named(touch: Touch, write: Write) -> None
         ("list.csv", ",0,1\n", r"list\.csv:1: no path"),
         ("list.csv", "a.mp4,0,1,2\n", r"list\.csv:1: 4 cells where `file start end` is expected"),
         ("list.csv", "a.mp4,0,1,x,y\n", r"list\.csv:1: 5 cells .* `path`"),
-        ("list.csv", "file,start,end\na.mp4,0,1\n", r"list\.csv:1: start 'start' is not a number"),
+        ("list.csv", "file,start,end\na.mp4,0,1\n", r"list\.csv: no column 'path' among file, start, end; call"),
         ("list.txt", "# nothing\n", r"list\.txt: only comments"),
         ("list.txt", "", r"list\.txt: empty"),
         ("list.txt", "gone.mp4\n", r"list\.txt: none of the 1 videos .* is there"),
@@ -155,7 +155,7 @@ def test_malformed_lists_are_refused_by_file_and_line(
 def test_nothing_there(touch: Touch, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         load_unlabelled(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="no videos in every video"):
+    with pytest.raises(DataError, match="no videos in this folder or any below it"):
         load_unlabelled(touch("a/notes.txt", ".hidden.mp4"))
 
 

@@ -45,8 +45,8 @@ def test_flow_ends_in_a_tested_network_with_its_ancestors(
     done = t3d("flow", flow, dataset, *TINY, "--output", tmp_path / "flow")
     assert done.code == 0, done.err
     assert "video top-1" in done.out
-    assert _lineage(tmp_path / "flow" / last) == ancestors
-    steps = sorted(path.parent.name for path in (tmp_path / "flow").glob("*/training.json"))
+    assert _lineage(tmp_path / "flow" / flow / last) == ancestors
+    steps = sorted(path.parent.name for path in (tmp_path / "flow" / flow).glob("*/training.json"))
     assert steps == sorted({name for name, _ in ancestors} | {last})
 
 
@@ -55,22 +55,31 @@ def test_ft_transfer_learns_half_of_each_class_of_the_large_set_in_between(
 ) -> None:
     done = t3d("flow", "ft-transfer", dataset, *TINY, "--large", dataset, "--output", tmp_path / "flow")
     assert done.code == 0, done.err
-    assert _lineage(tmp_path / "flow" / "finetuned") == [("transfer", None), ("large", None)]
-    listed = (tmp_path / "flow" / "large" / "trained_on.csv").read_text().splitlines()[1:]
+    assert _lineage(tmp_path / "flow" / "ft-transfer" / "finetuned") == [("transfer", None), ("large", None)]
+    listed = (tmp_path / "flow" / "ft-transfer" / "large" / "trained_on.csv").read_text().splitlines()[1:]
     assert sorted(line.split(",")[1] for line in listed) == ["a", "a", "b", "b"]  # of four each
 
 
 def test_second_call_does_only_what_is_missing(dataset: Path, tmp_path: Path, t3d: Call) -> None:
     flow = ("flow", "transfer", dataset, *TINY, "--output", tmp_path / "flow")
     assert t3d(*flow).code == 0
-    before = (tmp_path / "flow" / "transfer" / "weights.safetensors").stat().st_mtime_ns
-    (tmp_path / "flow" / "finetuned" / "training.json").unlink()  # as if it had been interrupted
+    before = (tmp_path / "flow" / "transfer" / "transfer" / "weights.safetensors").stat().st_mtime_ns
+    (tmp_path / "flow" / "transfer" / "finetuned" / "training.json").unlink()  # as if it had been interrupted
     again = t3d(*flow)
     assert again.code == 0, again.err
     assert "step 1 of 2" in again.err
     assert again.err.count("done before") == 1
-    assert (tmp_path / "flow" / "transfer" / "weights.safetensors").stat().st_mtime_ns == before
-    assert (tmp_path / "flow" / "finetuned" / "training.json").exists()
+    assert (tmp_path / "flow" / "transfer" / "transfer" / "weights.safetensors").stat().st_mtime_ns == before
+    assert (tmp_path / "flow" / "transfer" / "finetuned" / "training.json").exists()
+
+
+def test_steps_done_with_other_flags_are_refused(dataset: Path, tmp_path: Path, t3d: Call) -> None:
+    flow = ("flow", "scratch", dataset, *TINY, "--output", tmp_path / "flow")
+    assert t3d(*flow).code == 0
+    other = t3d(*flow, "--seed", 1)
+    assert other.code == 2
+    assert "was started with --seed 0, now it is 1" in other.err
+    assert t3d("flow", "inflation", *flow[2:]).code == 0  # another flow has folders of its own
 
 
 def test_transfer_learns_from_the_unlabelled_videos_where_some_are_named(dataset: Path, tmp_path: Path) -> None:
@@ -122,6 +131,7 @@ def test_steps_follow_the_presets_of_the_paper(dataset: Path) -> None:
     [
         (("ft-transfer",), "--large"),
         (("transfer", "--large", "."), "--large"),
+        (("inflation", "--unlabelled", "."), "the flow inflation uses no unlabelled videos"),
         (("transfer", "--updates", 0), "--updates 0 must be at least 1"),
         (("transfer", "--preset", "fast"), "unknown preset 'fast'; choose from quick, paper"),
     ],
@@ -135,8 +145,8 @@ def test_evaluation_says_that_an_ancestor_has_seen_test_videos(dataset: Path, tm
     pool = dataset.parent / "clips"  # training and test videos alike
     done = t3d("flow", "transfer", dataset, *TINY, "--unlabelled", pool, "--output", tmp_path / "flow")
     assert done.code == 0, done.err
-    metrics = json.loads((tmp_path / "flow" / "finetuned" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "flow" / "transfer" / "finetuned" / "metrics.json").read_text())
     seen = [line for line in metrics["warnings"] if "from which these weights come" in line]
     assert len(seen) == 1
-    assert str(tmp_path / "flow" / "transfer") in seen[0]
+    assert str(tmp_path / "flow" / "transfer" / "transfer") in seen[0]
     assert "of 5 videos were trained on" in seen[0]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +200,48 @@ def test_transfer_teaches_what_a_probe_and_a_training_can_use_again(
     flags = (*TRANSFER, *arch, "--teacher", f"{teachers}:convolution", "--max-steps", 2)
     outcome = t3d("transfer", dataset, "--split", 1, "--output", run, *flags)
     assert outcome.code == 0, outcome.err
-    assert f"next: t3d train DATA --arch densenet3d_tiny --init {run}" in outcome.out
-    assert t3d("train", dataset, *arch, "--output", tuned, *MICRO, "--max-steps", 2, "--init", run).code == 0
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("next: t3d train DATA ")]
+    told = shlex.split(line.removeprefix("next: t3d train DATA "))
+    assert ("--init", str(run), *arch) == tuple(told[:4])
+    small = ("--output", tuned, "--batch-size", 2, "--workers", 0, "--accelerator", "cpu", "--max-steps", 2)
+    assert t3d("train", dataset, *told, *small).code == 0  # what it says is enough for the same network and clips
+    cards = [read_weights(folder)[1] for folder in (run, tuned)]
+    assert (cards[0].clip, cards[0].pixels, cards[0].overrides) == (cards[1].clip, cards[1].pixels, cards[1].overrides)
     assert t3d("evaluate", tuned, "--workers", 0).code == 0
     assert json.loads(t3d("predict", tuned, dataset.parent / "clips" / "test0.mp4", "--json").out)[0]["predictions"]
     assert t3d("compare", tuned).code == 0
+
+
+def test_other_modality_than_the_ancestors_is_said(dataset: Path, transferred: Path, t3d: Call, tmp_path: Path) -> None:
+    flags = (*MICRO, "--max-steps", 1, "--init", transferred, "--modality", "difference", "--output", tmp_path / "run")
+    outcome = t3d("train", dataset, *flags)
+    assert outcome.code == 0, outcome.err
+    assert "learnt on --modality rgb, this training sees difference" in outcome.err
+
+
+def test_inflation_wants_a_2d_ancestor_and_a_3d_network(dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    twin, solid = tmp_path / "twin", tmp_path / "solid"
+    assert t3d("train", dataset, *MICRO, "--max-steps", 1, "--twin", "--num-frames", 1, "--output", twin).code == 0
+    assert t3d("train", dataset, *MICRO, "--max-steps", 1, "--output", solid).code == 0
+    train = ("train", dataset, *MICRO, "--output", tmp_path / "run")
+    refused = {
+        "holds a 3D network already; leave out --inflate": ("--init", solid, "--inflate", "centre"),
+        "into a 2D network it would stay as it is": ("--init", twin, "--inflate", "centre", "--twin"),
+        "it is a 2D twin: give --inflate centre": ("--init", twin),
+    }
+    for said, flags in refused.items():
+        outcome = t3d(*train, *flags)
+        assert (outcome.code, said in outcome.err) == (2, True), outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_compare_leaves_out_what_was_not_evaluated(
+    dataset: Path, transferred: Path, trained: Path, t3d: Call, tmp_path: Path
+) -> None:
+    evaluated = tmp_path / "evaluated"
+    assert t3d("evaluate", trained, "--workers", 0, "--output", evaluated).code == 0
+    outcome = t3d("compare", transferred, evaluated)
+    assert outcome.code == 0
+    assert f"{transferred}: no metrics, left out" in outcome.err
+    assert str(evaluated) in outcome.out
+    assert t3d("compare", transferred).code == 2

@@ -43,7 +43,10 @@ def load_unlabelled(root: Path) -> VideoList:
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check the path of the videos")
     if root.is_dir():
-        return with_missing_named(_folder_list(root), root)
+        videos = _folder_list(root)
+        if not videos.samples:
+            raise DataError(f"{root}: no videos in this folder or any below it; name another one")
+        return videos
     suffix = root.suffix.lower()
     if suffix == ".parquet":
         return with_missing_named(_row_list(root, read_parquet(root, required=["path"])), root)
@@ -121,8 +124,11 @@ def _whole_file(root: Path, path: Path) -> Sample:
 
 def _read_list(path: Path) -> list[Row]:
     """Rows of a table if the first line names a column `path`, else of a list without a header."""
-    if "path" in read_header(path):
+    header = read_header(path)
+    if "path" in header:
         return read_csv(path, required=["path"])
+    if len(header) > 1 and header[1][:1].isalpha():
+        raise DataError(f"{path}: no column 'path' among {', '.join(header)}; call the column of files `path`")
     rows = [_row(where, line) for where, line in read_lines(path) if not line.startswith("#")]
     if not rows:
         raise DataError(f"{path}: only comments; write one video a line, as `file start end`")

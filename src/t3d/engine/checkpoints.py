@@ -6,6 +6,7 @@ A file stands for itself: `t3d.load("weights.safetensors")` needs nothing beside
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -163,7 +164,10 @@ def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> Mo
 def _as_flags(overrides: Mapping[str, Any]) -> str:
     if not overrides:
         return " (it has none)"
-    return f" (--overrides {' '.join(f'{name}={json.dumps(value)}' for name, value in overrides.items())})"
+    if overrides.get("ttl_flat"):
+        return "; it is a 2D twin: give --inflate centre to make a 3D network of it, or --twin to stay with it"
+    literals = (f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in overrides.items())
+    return f" (--overrides {shlex.join(literals)})"
 
 
 def file_hash(path: Path) -> str:

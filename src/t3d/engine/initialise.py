@@ -1,5 +1,6 @@
 """What a training may start from besides its own kind: 2D weights to inflate, and the layer a transfer added."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -30,11 +31,15 @@ def inflate_from(
         What was copied, and the card of the run; None for a published file.
 
     Raises:
-        CheckpointError: The weights cannot be read, or not even the stem fits.
+        CheckpointError: The weights cannot be read, are not 2D, or not even the stem fits.
     """
     tensors, card = _flat_weights(path)
     if card is None or card.labels != labels:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    if _has_depth(tensors):
+        raise CheckpointError(f"{path}: holds a 3D network already; leave out --inflate")
+    if not _has_depth(model.state_dict()):
+        raise CheckpointError(f"{path}: inflated into a 2D network it would stay as it is; leave out --inflate")
     try:
         return inflate(model, tensors, how=how), card
     except CheckpointError as error:
@@ -59,6 +64,10 @@ def keep_fc(model: DenseNet3D, path: Path) -> None:
     tensors = read_tensors(file)
     layer = {name: tensor for name, tensor in tensors.items() if name.startswith("student.")}
     load_tensors(model.neck, {name.removeprefix("student."): tensor for name, tensor in layer.items()}, str(file))
+
+
+def _has_depth(tensors: Mapping[str, Tensor]) -> bool:
+    return any(tensor.ndim == 5 and tensor.shape[2] > 1 for tensor in tensors.values())
 
 
 def _flat_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:

@@ -23,7 +23,7 @@ from t3d.data.clips import OpenVideo
 from t3d.data.samples import Sample
 from t3d.data.window_pictures import Window, WindowPictures
 from t3d.engine.loading import ignore_interrupts
-from t3d.errors import CheckpointError, DecodeError
+from t3d.errors import CheckpointError, ConfigError, DecodeError
 from t3d.models.teachers import FrozenTeacher
 from t3d.tensors import Clip, Features
 from t3d.video.decode import open_video
@@ -233,6 +233,7 @@ def fill_cache(
 
     Raises:
         CheckpointError: The cache cannot be written.
+        ConfigError: The teacher gives no finite numbers.
     """
     assert cache.facts["fingerprint"] == teacher.fingerprint
     missing, errors = _missing(cache, samples)
@@ -299,7 +300,10 @@ def _whole_videos(
 def _look(teacher: FrozenTeacher, pictures: Clip, device: torch.device | str) -> Tensor:
     """Mean features (D,) of the pictures of one window."""
     images = normalise(pictures[None].to(device), teacher.pixels)[0].transpose(0, 1)  # (pictures, 3, H, W)
-    return teacher(images).float().mean(dim=0).cpu()
+    features = teacher(images).float().mean(dim=0).cpu()
+    if not features.isfinite().all():
+        raise ConfigError(f"teacher {teacher.name} gives features that are not finite; correct it or its weights")
+    return features
 
 
 def _checksum(identity: str, starts: str, features: bytes) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from t3d.config import CompareConfig
 from t3d.errors import CheckpointError
 from t3d.files import write_text
+from t3d.recipes.console import warn
 
 _HEAD = "| run | dataset | split | seed | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"
 
@@ -16,10 +17,16 @@ _HEAD = "| run | dataset | split | seed | views | videos | video top-1 | video t
 def run(config: CompareConfig) -> str:
     """A Markdown table: one row a run, then a mean of those that differ in nothing but split and seed.
 
+    Folders that were not evaluated, such as those of transfers, are left out with a warning.
+
     Raises:
-        CheckpointError: A folder has no readable `metrics.json`.
+        CheckpointError: A `metrics.json` cannot be read, or there is none at all.
     """
-    metrics = {str(path): _read(path) for path in config.runs}
+    evaluated = [path for path in config.runs if not path.is_dir() or (path / "metrics.json").exists()]
+    for path in config.runs:
+        if path not in evaluated and evaluated:
+            warn(f"{path}: no metrics, left out; t3d evaluate {path} makes them")
+    metrics = {str(path): _read(path) for path in evaluated or config.runs}
     lines = [_HEAD, "|" + "---|" * _HEAD.count(" | ") + "---|"]
     lines += [_row(name, values) for name, values in metrics.items()]
     comparable: dict[str, list[dict[str, Any]]] = defaultdict(list)

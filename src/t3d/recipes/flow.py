@@ -1,7 +1,7 @@
 """Go the whole way in one command: each step is a run of its own that starts from the weights of the one before."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from t3d.config import (
     TransferConfig,
 )
 from t3d.engine.hooks import STATE_NAME
-from t3d.engine.runs import SUMMARY_NAME
+from t3d.engine.runs import SUMMARY_NAME, check_same_training
 from t3d.presets import preset, transfer_preset
 from t3d.recipes import evaluate, train, transfer
 from t3d.recipes.console import say
@@ -31,14 +31,19 @@ class Step:
 
 
 def run(config: FlowConfig, *, command: str) -> dict[str, Any]:
-    """Do what is left of a flow; returns what the last run's `metrics.json` holds."""
+    """Do what is left of a flow; returns what the last run's `metrics.json` holds.
+
+    Raises:
+        ConfigError: A step in the output folder was done with other flags.
+    """
     steps = _FLOWS[config.flow](config)
     for number, step in enumerate(steps, start=1):
         place = f"step {number} of {len(steps)}, {step.folder}"
         if (step.folder / SUMMARY_NAME).exists():
+            check_same_training(step.folder, asdict(step.config))
             say(f"{place}: done before")
             continue
-        say(f"{place}")
+        say(place)
         begun = (step.folder / STATE_NAME).exists()
         settings = replace(step.config, output=step.folder, resume=begun)
         if isinstance(settings, TransferConfig):
@@ -58,17 +63,17 @@ def show(metrics: dict[str, Any], config: FlowConfig) -> int:
 
 
 def _scratch(config: FlowConfig) -> list[Step]:
-    return [Step(folder=config.output / "scratch", config=_training(config, "paper-ucf101-scratch"))]
+    return [Step(folder=_folder(config, "scratch"), config=_training(config, "paper-ucf101-scratch"))]
 
 
 def _transfer(config: FlowConfig) -> list[Step]:
-    first = Step(folder=config.output / "transfer", config=_teaching(config))
+    first = Step(folder=_folder(config, "transfer"), config=_teaching(config))
     return [first, _finetuning(config, StartOptions(init=first.folder))]
 
 
 def _ft_transfer(config: FlowConfig) -> list[Step]:
     assert config.large is not None
-    first = Step(folder=config.output / "transfer", config=_teaching(config))
+    first = Step(folder=_folder(config, "transfer"), config=_teaching(config))
     half = replace(
         _training(config, "paper-kinetics"),
         data=config.large,
@@ -76,7 +81,7 @@ def _ft_transfer(config: FlowConfig) -> list[Step]:
         start=StartOptions(init=first.folder),
         labels=LabelOptions(train_fraction=0.5),
     )
-    large = Step(folder=config.output / "large", config=half)
+    large = Step(folder=_folder(config, "large"), config=half)
     return [first, large, _finetuning(config, StartOptions(init=large.folder))]
 
 
@@ -86,7 +91,7 @@ def _inflation(config: FlowConfig) -> list[Step]:
         model=replace(config.model, twin=True),
         clip=replace(config.clip, num_frames=1, frame_stride=1),
     )
-    twin = Step(folder=config.output / "twin", config=flat)
+    twin = Step(folder=_folder(config, "twin"), config=flat)
     return [twin, _finetuning(config, StartOptions(init=twin.folder, inflate="centre"))]
 
 
@@ -98,10 +103,15 @@ _FLOWS: dict[str, Callable[[FlowConfig], list[Step]]] = {
 }
 
 
+def _folder(config: FlowConfig, step: str) -> Path:
+    """Each flow has its own folders, so that several may share an output."""
+    return config.output / config.flow / step
+
+
 def _finetuning(config: FlowConfig, start: StartOptions) -> Step:
     settings = _training(config, "paper-finetune")
     start = replace(start, layer_decay=settings.start.layer_decay)
-    return Step(folder=config.output / "finetuned", config=replace(settings, start=start))
+    return Step(folder=_folder(config, "finetuned"), config=replace(settings, start=start))
 
 
 def _training(config: FlowConfig, paper: str) -> TrainConfig:

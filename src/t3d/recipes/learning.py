@@ -34,6 +34,11 @@ def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module
     if config.start.init is not None:
         parent = _initialise(model, config.start.init, config.start, labels)
         lineage = [*_ancestors(parent), _ancestor(config.start, parent)]
+        if parent is not None and parent.pixels.modality != config.pixels.modality:
+            warn(
+                f"{config.start.init}: learnt on --modality {parent.pixels.modality}, this training sees "
+                f"{config.pixels.modality}"
+            )
         if parent is not None and parent.labels and parent.labels != labels:
             warn(f"{config.start.init}: other classes ({len(parent.labels)} -> {len(labels)}); the head starts anew")
     freeze_stages(model, config.start.freeze)

@@ -119,7 +119,7 @@ def look(
             parts.append(_pairs(config, places, _live(config, teacher), is_training=number == 0))
         else:
             places, features = _cached(config, teacher, part.samples)
-            _check_enough(places, part)
+            _check_enough(places, part, skipped)
             if config.pairs.control == "shuffled-pairs":
                 features = features[exchange(places, config.run.seed)]
             parts.append(_pairs(config, places, features.share_memory_(), is_training=number == 0))
@@ -192,15 +192,19 @@ def _fill(config: TransferConfig, teacher: FrozenTeacher, samples: list[Sample],
     with _cache(config, teacher) as cache, alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
         say(f"features of {teacher.name} are kept in {cache.path}")
         task = shown.task_ids[0]
-        skipped = fill_cache(
-            cache,
-            teacher,
-            samples,
-            num_workers=config.run.workers,
-            device=fabric.device,
-            source=_source(config),
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
-        )
+        try:
+            skipped = fill_cache(
+                cache,
+                teacher,
+                samples,
+                num_workers=config.run.workers,
+                device=fabric.device,
+                source=_source(config),
+                progress=lambda done, total: shown.update(task, completed=done, total=total),
+            )
+        except KeyboardInterrupt:
+            say("the features computed so far are kept: the same command goes on from there")
+            raise
         if cache.damaged:
             warn(f"{cache.path}: {cache.damaged} damaged entries were computed anew")
     if skipped and config.run.bad_videos == "stop":
@@ -230,10 +234,14 @@ def _by_group(samples: tuple[Sample, ...]) -> list[Sample]:
     return sorted(samples, key=lambda sample: sample.group)
 
 
-def _check_enough(places: list[Place], videos: VideoList) -> None:
+def _check_enough(places: list[Place], videos: VideoList, skipped: list[str]) -> None:
     num_groups = len({place.sample.group for place in places})
     if num_groups < 2:
-        raise DataError(f"{videos.root}: {num_groups} of the videos {videos.split} can be used; at least 2 are needed")
+        broken = "; ".join(skipped[:3]) or "none"
+        raise DataError(
+            f"{videos.root}: {num_groups} groups are left of {len(videos.samples)} videos on one side of the hold-out, and "
+            f"2 are needed; add videos or raise --holdout-fraction (videos that cannot be decoded: {broken})"
+        )
 
 
 def exchange(places: list[Place], seed: int) -> torch.Tensor:

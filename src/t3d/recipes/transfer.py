@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+import shlex
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torch import nn
@@ -20,6 +21,7 @@ from t3d.errors import T3DError
 from t3d.files import write_csv, write_text
 from t3d.models.matching import MatchingNetwork
 from t3d.models.teachers import FrozenTeacher
+from t3d.presets import preset
 from t3d.recipes import learning, pairing, plan
 from t3d.recipes.console import TrainingReporter, bar, say, warn
 from t3d.recipes.device import launched
@@ -173,5 +175,25 @@ def show(result: TransferResult, config: TransferConfig) -> int:
     )
     for name, share in (result.probe or {}).get("top1", {}).items():
         print(f"frozen network on {config.probe.probe}, {name}: {share:.1%} of test videos")
-    print(f"next: t3d train DATA --arch {config.model.arch} --init {result.output}")
+    print(f"next: t3d train DATA --init {shlex.quote(result.output)} {_network_flags(config)}")
     return 0
+
+
+def _network_flags(config: TransferConfig) -> str:
+    """What `t3d train` must be told to build the same network for the same clips."""
+    usual = preset("quick")
+    flags = ["--arch", config.model.arch]
+    if config.model.twin:
+        flags += ["--inflate", "centre"]
+    for given, default in ((config.model, usual.model), (config.clip, usual.clip), (config.pixels, usual.pixels)):
+        for field in fields(given):
+            value = getattr(given, field.name)
+            if field.name not in ("arch", "twin") and value != getattr(default, field.name):
+                flags += [f"--{field.name.replace('_', '-')}", *_written(value)]
+    return shlex.join(flags)
+
+
+def _written(value: object) -> list[str]:
+    if value is True:
+        return []
+    return [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
