@@ -239,8 +239,8 @@ def _check_enough(places: list[Place], videos: VideoList, skipped: list[str]) ->
     if num_groups < 2:
         broken = "; ".join(skipped[:3]) or "none"
         raise DataError(
-            f"{videos.root}: {num_groups} groups are left of {len(videos.samples)} videos on one side of the hold-out, and "
-            f"2 are needed; add videos or raise --holdout-fraction (videos that cannot be decoded: {broken})"
+            f"{videos.root}: {num_groups} groups are left on one side of the hold-out, and 2 are needed; add videos or "
+            f"raise --holdout-fraction (videos that cannot be decoded: {broken})"
         )
 
 
