@@ -115,15 +115,16 @@ def table(data: Path) -> list[Chain]:
 
 
 def matching(data: Path) -> list[Chain]:
-    """Matching on held-out videos with its controls; the plain figures are those of the transfers of the table."""
+    """Matching on held-out videos, longer and with its controls; those of the table have 250 updates and no control."""
     shapes = Condition(name="matching-shapes", data=SHAPES, flags=NO_FLIP)
-    controls = {
+    arms = {
+        "three-times-as-long": ("--min-steps", "750"),
         "jittered": JITTER,
         "jittered-statistics": (*JITTER, "--control", "colour-statistics"),
         "statistics": ("--control", "colour-statistics"),
         "shuffled-pairs": ("--control", "shuffled-pairs"),
     }
-    return [_matching(shapes, arm, flags, seed) for seed in (0, 1, 2) for arm, flags in controls.items()]
+    return [_matching(shapes, arm, flags, seed) for arm, flags in arms.items() for seed in (0, 1, 2)]
 
 
 def remedies(data: Path) -> list[Chain]:
@@ -216,7 +217,7 @@ def _pretrain(condition: Condition, arm: str, split: int, seed: int, *flags: str
     pool = re.sub(r"-\d+-labels", "", condition.name)
     name = f"{pool}/{arm}-pretrained-split{split}-seed{seed}"
     arguments = (*_where(condition, split, seed), *CLIPS, *PRETRAIN, *condition.flags, *flags)
-    return Step(verb="transfer", name=name, arguments=arguments, seconds=150)
+    return Step(verb="transfer", name=name, arguments=arguments, seconds=300 if "750" in flags else 120)
 
 
 def _where(condition: Condition, split: int, seed: int) -> tuple[str, ...]:
@@ -336,12 +337,27 @@ def _row(chain: Chain, output: Path) -> dict[str, object]:
         return row | {"result": last["held_out_matching"]}
     metrics = json.loads((output / trained[-1].name / "metrics.json").read_text())
     return row | {
+        **_twins(output / trained[-1].name / "predictions.csv"),
         "video": metrics["video"],
         "train_top1": last["train_top1"],
         "epochs": last["epochs"],
         "epochs_to_80_percent": _epochs_to(0.8, output / trained[-1].name / "log.csv"),
         "result": metrics["video"]["top1"],
     }
+
+
+def _twins(predictions: Path) -> dict[str, float]:
+    """Of the built-in data: how often the event is right whatever its direction, and how often then its direction."""
+    from t3d.data.shape_frames import SHAPE_PAIRS
+
+    pairs = {action: pair for pair in SHAPE_PAIRS for action in pair}
+    with predictions.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if rows[0]["label"] not in pairs:
+        return {}
+    event = [row for row in rows if pairs[row["label"]] == pairs[row["predicted"]]]
+    directed = sum(row["label"] == row["predicted"] for row in event)
+    return {"event_top1": len(event) / len(rows), "direction_top1_where_event_is_right": directed / len(event)}
 
 
 def _epochs_to(share: float, log: Path) -> int:
@@ -366,8 +382,10 @@ def _tables() -> list[str]:
         "seconds",
         "epochs to 80 %",
         "matching held out",
+        "event",
+        "direction",
     ]
-    lines = ["| " + " | ".join(head) + " |", "|---|---|---:|---:|---|---|---|---:|---:|"]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|---:|---:|---|---|---|---:|---:|---:|---:|"]
     return lines + [_line(condition, arm, group) for (condition, arm), group in groups.items()]
 
 
@@ -381,8 +399,15 @@ def _line(condition: str, arm: str, rows: list[dict[str, object]]) -> str:
         " + ".join(f"{statistics.mean(column):.0f}" for column in zip(*(row["seconds"] for row in rows), strict=True)),  # type: ignore[misc]
         f"{statistics.mean(epochs):.0%} of all" if epochs else "",
         f"{statistics.mean(held_out):.1%}" if held_out else "",
+        _mean(rows, "event_top1"),
+        _mean(rows, "direction_top1_where_event_is_right"),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _mean(rows: list[dict[str, object]], key: str) -> str:
+    values = [float(str(row[key])) for row in rows if key in row]
+    return f"{statistics.mean(values):.1%}" if values else ""
 
 
 def _interval(values: list[float]) -> str:
