@@ -46,6 +46,8 @@ SHORT = ("--epochs", "1", "--warmup-steps", "20", "--ema-decay", "0.95")
 FINETUNE = (*SHORT, "--min-steps", "200")
 PRETRAIN = (*SHORT, "--min-steps", "250", "--batch-size", "32")
 JITTER = ("--brightness", "0.4", "--contrast", "0.4", "--saturation", "0.4", "--hue", "0.2")
+RECOLOUR = ("--brightness", "0.8", "--contrast", "0.8", "--saturation", "0.9", "--hue", "0.5")
+"""Any hue, and brightness from a fifth to almost twice."""
 DIFFERENCES = ("--modality", "difference")
 SHAPES = "temporal-shapes"
 NO_FLIP = ("--flip-probability", "0")
@@ -121,6 +123,8 @@ def matching(data: Path) -> list[Chain]:
         "three-times-as-long": ("--min-steps", "750"),
         "jittered": JITTER,
         "jittered-statistics": (*JITTER, "--control", "colour-statistics"),
+        "recoloured": (*RECOLOUR, "--min-steps", "750"),
+        "recoloured-statistics": (*RECOLOUR, "--min-steps", "750", "--control", "colour-statistics"),
         "statistics": ("--control", "colour-statistics"),
         "shuffled-pairs": ("--control", "shuffled-pairs"),
     }
@@ -138,9 +142,9 @@ def remedies(data: Path) -> list[Chain]:
     )
     pretrainings: dict[str, tuple[str, ...]] = {
         "plain": (),
-        "jitter": JITTER,
         "differences": DIFFERENCES,
         "hard-negatives": ("--hard-negatives", "--frame-stride", "2"),  # two windows a video
+        "jitter": JITTER,
     }
     starts: list[Callable[[int], Chain]] = [
         partial(_scratch, condition, 1),
