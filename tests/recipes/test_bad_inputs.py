@@ -336,7 +336,7 @@ def test_nothing_but_broken_videos_is_one_line(live: str, root: Path, t3d: Call)
     for path in (root / "data" / "clips").iterdir():
         path.write_bytes(b"")
     line = f"transfer {{data/clips}} {TEACH}{live} --bad-videos skip"
-    says = "can be decoded" if live else "0 of the videos"
+    says = "can be decoded" if live else "0 groups are left on one side of the hold-out"
     _assert_right(Case(line=line, says=says), t3d(*_fill(line, root)), root)
 
 
