@@ -21,7 +21,7 @@ from t3d.errors import ConfigError, DataError
 from t3d.models import create_model
 from t3d.models.inflation import twin_overrides
 from t3d.models.matching import ColourStatistics, Matcher
-from t3d.recipes import device, train, transfer
+from t3d.recipes import device, learning, train, transfer
 from t3d.video.decode import open_video
 from t3d.video.encode import write_video
 from t3d.video.spec import ClipSpec, PixelSpec
@@ -316,7 +316,7 @@ def _catch(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch, given: Sequence[
         vars(caught).update(learner=learner, loader=loader, sampler=sampler, **named)
         raise _FitError
 
-    monkeypatch.setattr(recipe, "fit", fit)
+    monkeypatch.setattr(learning, "fit", fit)
     with pytest.raises(_FitError):
         recipe.run(_parse(verb, COMMANDS[verb], [str(flag) for flag in given]), command=f"t3d {verb}")
     return caught

@@ -52,6 +52,10 @@ COMMANDS = {
 }
 
 
+_RESUME = "; --resume goes on from the last saved update, if any"
+_GO_ON = {"train": _RESUME, "transfer": _RESUME, "flow": "; the same command goes on"}
+"""What to say after Ctrl-C."""
+
 _PRESETS = {"train": "preset", "transfer": "transfer_preset", "flow": "flow_preset"}
 """Functions of `t3d.presets` that give the defaults of a command."""
 
@@ -73,9 +77,7 @@ def _guarded(given: list[str]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         if is_first_process():
-            learns = given[:1] in (["train"], ["transfer"])
-            hint = "; --resume goes on from the last saved update, if any" if learns else ""
-            print(f"t3d: interrupted{hint}", file=sys.stderr)
+            print(f"t3d: interrupted{_GO_ON.get(given[0], '')}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

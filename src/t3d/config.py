@@ -473,6 +473,8 @@ def _check_transfer(config: TransferConfig) -> None:
         raise ConfigError("--contrastive wants each clip with its own pictures; use --negatives in-batch")
     if teacher.live and pairs.control == "shuffled-pairs":
         raise ConfigError("--control shuffled-pairs exchanges features computed once for all; leave out --live")
+    if config.probe.probe is not None and pairs.control == "colour-statistics":
+        raise ConfigError("--probe judges a student, and --control colour-statistics has none; leave one out")
     if config.split is None and config.format is not None:
         raise ConfigError("--format is of a labelled dataset; give --split, or leave it out")
 

@@ -8,6 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -220,6 +221,15 @@ class ScoringClips(IterableDataset[Chunk]):
                 three_views(frames, self.pixels) if self.views.crops == 3 else centre_view(frames, self.pixels)[None]
             )
         return torch.cat(looks)
+
+
+class Choice(IntEnum):
+    """What is drawn once for a run, in place of the epoch that `seeded` takes."""
+
+    HELD_OUT_VIDEOS = -1
+    HELD_OUT_PAIRS = -2
+    FEW_LABELS = -3
+    EXCHANGED_PAIRS = -4
 
 
 def seeded(seed: int, epoch: int, index: int) -> torch.Generator:

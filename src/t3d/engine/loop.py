@@ -21,6 +21,9 @@ from t3d.data.clips import EpochSampler
 from t3d.engine.optimisation import keep_frozen_in_eval
 from t3d.errors import DataError, T3DError
 
+MEASURES = {"top1": "top-1", "matching": "matching"}
+"""Names of the share of right answers, in logs and for people."""
+
 
 @runtime_checkable
 class Batch(Protocol):

@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from t3d.data.clips import ClipKey
+from t3d.data.clips import Choice, ClipKey
 from t3d.data.pairs import LEFT_OUT, PairBatch, PairClips, collate_pairs
 from t3d.engine.loading import ignore_interrupts
 from t3d.engine.loop import Learner, Outcome
@@ -23,9 +23,6 @@ from t3d.video.transforms import normalise
 
 TEMPERATURE = 0.07
 """Of the contrastive loss (van den Oord et al. 2018, arXiv:1807.03748; the value is that of many later works)."""
-
-HELD_OUT_EPOCH = -2
-"""Held-out pairs are those of an epoch that no training has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +68,7 @@ class Matching:
         flat = looks.flatten(0, 1)
         if self.teacher is None:
             return flat
-        teacher = self.teacher
-        images = normalise(flat, teacher.pixels).transpose(1, 2)  # (B * R, X, 3, H, W)
-        return torch.stack([teacher(pictures).float().mean(dim=0) for pictures in images])
+        return torch.stack([self.teacher.describe(pictures) for pictures in flat])
 
 
 def pairs_of(
@@ -154,7 +149,7 @@ class MatchingValidator:
         return DataLoader(
             self.pairs,
             batch_size=self.batch_size,
-            sampler=[ClipKey(HELD_OUT_EPOCH, index) for index in mine],
+            sampler=[ClipKey(Choice.HELD_OUT_PAIRS, index) for index in mine],
             num_workers=min(self.num_workers, len(mine) // 2),
             collate_fn=collate_pairs,
             worker_init_fn=ignore_interrupts,

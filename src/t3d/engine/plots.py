@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from t3d.engine.loop import MEASURES
 from t3d.files import complete
 
 MAX_LABELLED_CLASSES = 60
@@ -60,7 +61,7 @@ def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1")
             if points:
                 axes.plot(*zip(*points, strict=True), label=kind, marker="." if len(points) < 40 else "")
         axes.set_xlabel("epoch")
-        axes.set_ylabel("clip loss" if quantity == "loss" else {"top1": "top-1"}.get(measure, measure))
+        axes.set_ylabel("clip loss" if quantity == "loss" else MEASURES[measure])
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()

@@ -23,12 +23,11 @@ from t3d.data.clips import OpenVideo
 from t3d.data.samples import Sample
 from t3d.data.window_pictures import Window, WindowPictures
 from t3d.engine.loading import ignore_interrupts
-from t3d.errors import CheckpointError, ConfigError, DecodeError
+from t3d.errors import CheckpointError, DecodeError
 from t3d.models.teachers import FrozenTeacher
-from t3d.tensors import Clip, Features
+from t3d.tensors import Features
 from t3d.video.decode import open_video
 from t3d.video.spec import ClipSpec
-from t3d.video.transforms import normalise
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x54334443  # marks a SQLite file as ours
@@ -290,20 +289,11 @@ def _whole_videos(
             yield window.index, window.error
             continue
         seen = collected.setdefault(window.index, [])
-        seen.append((window.start, _look(teacher, window.pictures, device)))
+        seen.append((window.start, teacher.describe(window.pictures.to(device)).cpu()))
         if len(seen) == window.num_windows:
             del collected[window.index]
             starts, features = zip(*seen, strict=True)
             yield window.index, CachedVideo(starts=starts, features=torch.stack(features))
-
-
-def _look(teacher: FrozenTeacher, pictures: Clip, device: torch.device | str) -> Tensor:
-    """Mean features (D,) of the pictures of one window."""
-    images = normalise(pictures[None].to(device), teacher.pixels)[0].transpose(0, 1)  # (pictures, 3, H, W)
-    features = teacher(images).float().mean(dim=0).cpu()
-    if not features.isfinite().all():
-        raise ConfigError(f"teacher {teacher.name} gives features that are not finite; correct it or its weights")
-    return features
 
 
 def _checksum(identity: str, starts: str, features: bytes) -> int:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from t3d.errors import CheckpointError, ConfigError, T3DError
@@ -22,8 +23,9 @@ from t3d.models.densenet3d import DenseNet3D
 from t3d.models.published import LAYOUTS, from_published
 from t3d.models.registry import create_model
 from t3d.models.weights_files import download_tensors, load_tensors, read_tensors
-from t3d.tensors import Features, Images
+from t3d.tensors import Clip, Features, Images
 from t3d.video.spec import PixelSpec
+from t3d.video.transforms import normalise
 
 IMAGENET = PixelSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What torchvision's ImageNet networks expect: short side 256, the 224 in the centre."""
@@ -80,6 +82,18 @@ class FrozenTeacher(nn.Module):
                 f"teacher {self.name} gives features of shape {tuple(features.shape)} for {len(images)} pictures; "
                 f"(pictures, {self.num_features}) was promised, correct its num_features"
             )
+        return features
+
+    def describe(self, pictures: Clip) -> Float[Tensor, " D"]:
+        """Mean features of some pictures of one clip (3, pictures, H, W), cut as `pixels` says, where the network is.
+
+        Raises:
+            ConfigError: They are not finite, or of another width than was promised.
+        """
+        images = normalise(pictures[None], self.pixels)[0].transpose(0, 1)  # (pictures, 3, H, W)
+        features = self(images).float().mean(dim=0)
+        if not features.isfinite().all():
+            raise ConfigError(f"teacher {self.name} gives features that are not finite; correct it or its weights")
         return features
 
     def train(self: Frozen, mode: bool = True) -> Frozen:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from t3d.engine.loop import MEASURES
 from t3d.engine.loop import Progress as TrainingProgress
 from t3d.recipes.processes import is_first_process
 
@@ -62,7 +63,7 @@ class TrainingReporter:
     ) -> None:
         self.progress = progress
         self.measure = measure
-        self.written = {"top1": "top-1"}.get(measure, measure)
+        self.written = MEASURES[measure]
         self.num_steps = num_steps
         self.num_epochs = num_epochs
         self.first_step = first_step

@@ -1,4 +1,4 @@
-"""Turn the flags of a training into what learns: network, loader, optimizer and schedule, objective."""
+"""Turn flags into what learns (network, loader, optimizer and schedule, objective), and let it learn."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,13 +16,15 @@ from t3d.data.pairs import PairClips, collate_pairs
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard, file_hash, initialise_from, weights_file
 from t3d.engine.classification import Classification
+from t3d.engine.hooks import RunHooks
 from t3d.engine.initialise import inflate_from, keep_fc
 from t3d.engine.loading import class_weights, drawing_weights, train_loader
-from t3d.engine.loop import Learner
+from t3d.engine.loop import Learner, Objective, fit
 from t3d.engine.optimisation import build_optimizer, build_schedule, freeze_stages
+from t3d.engine.tensorboard import tensorboard_reporters
 from t3d.models import DenseNet3D, create_model
 from t3d.recipes import plan
-from t3d.recipes.console import say, warn
+from t3d.recipes.console import TrainingReporter, bar, say, warn
 from t3d.video.decode import open_video
 
 
@@ -171,3 +173,43 @@ def build_objective(config: TrainConfig, train: VideoList) -> Classification:
         clip_norm=options.clip_norm,
         skip_bad_videos=config.run.bad_videos == "skip",
     )
+
+
+def learn(
+    config: LearningConfig,
+    learner: Learner,
+    *,
+    loading: tuple["DataLoader[Any]", EpochSampler],
+    objective: Objective,
+    build_hooks: Callable[..., RunHooks],
+    num_epochs: int,
+    num_steps: int,
+    measure: str = "top1",
+) -> None:
+    """Make the updates that are left, keeping the run folder up to date.
+
+    Args:
+        config: The flags.
+        learner: Network, optimizer and progress.
+        loading: Batches, and the sampler that orders them.
+        objective: What an update minimises.
+        build_hooks: `RunHooks` with all that depends on what is learnt.
+        num_epochs: Expected in all.
+        num_steps: Updates in all.
+        measure: What the log calls the share of right answers.
+    """
+    loader, sampler = loading
+    schedule, first_step = config.schedule, learner.progress.step
+    with bar("learning", total=num_steps) as shown:
+        console = TrainingReporter(
+            shown, num_steps=num_steps, num_epochs=num_epochs, first_step=first_step, measure=measure
+        )
+        hooks = build_hooks(
+            measure=measure,
+            checkpoint_steps=config.run.checkpoint_steps,
+            early_stop_epochs=schedule.early_stop_epochs,
+            plateau=(schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None,
+            reporters=[console, *tensorboard_reporters(config.output, first_step=first_step)],
+        )
+        with hooks.catch_signals():
+            fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=config.run.seed, hooks=hooks)

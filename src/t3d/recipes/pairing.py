@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from t3d.config import TransferConfig
-from t3d.data.clips import OpenVideo, seeded
+from t3d.data.clips import Choice, OpenVideo, seeded
 from t3d.data.pairs import Draw, LivePictures, PairClips, Place
 from t3d.data.samples import UNLABELLED, Sample, VideoList
 from t3d.data.unlabelled import hold_out, load_unlabelled
@@ -47,7 +46,7 @@ def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
         videos = load_unlabelled(resolve(config.data))
     else:
         videos = _without_labels(find_videos(config.data, subset="train", split=config.split, format=config.format))
-    generator = seeded(config.run.seed, -1, 0)
+    generator = seeded(config.run.seed, Choice.HELD_OUT_VIDEOS, 0)
     return hold_out(videos, fraction=config.pairs.holdout_fraction, generator=generator)
 
 
@@ -59,7 +58,7 @@ def _without_labels(videos: VideoList) -> VideoList:
 def find_teacher(config: TransferConfig) -> FrozenTeacher:
     """The frozen network, or the statistics of colours that stand for it in a control."""
     options = config.teacher
-    if config.pairs.control == "colour-statistics":
+    if _has_no_student(config):
         return load_teacher(STATISTICS, size=options.teacher_size)
     return load_teacher(options.teacher, weights=options.teacher_weights, size=options.teacher_size)
 
@@ -67,9 +66,11 @@ def find_teacher(config: TransferConfig) -> FrozenTeacher:
 def build_network(config: TransferConfig, teacher: FrozenTeacher) -> MatchingNetwork:
     """A fresh student, and what compares it with the teacher."""
     torch.manual_seed(config.run.seed)
-    student: nn.Module = ColourStatistics()
-    if config.pairs.control != "colour-statistics":
-        student = create_model(config.model.arch, num_classes=0, **plan.overrides(config.model))
+    student: nn.Module = (
+        ColourStatistics()
+        if _has_no_student(config)
+        else create_model(config.model.arch, num_classes=0, **plan.overrides(config.model))
+    )
     matcher = Matcher(
         student_features=int(student.num_features),  # type: ignore[arg-type]
         teacher_features=teacher.num_features,
@@ -80,9 +81,8 @@ def build_network(config: TransferConfig, teacher: FrozenTeacher) -> MatchingNet
 
 def describe(config: TransferConfig, videos: VideoList, teacher: FrozenTeacher, *, command: str) -> ModelCard:
     """The card of the student's weights: a network without classes."""
-    is_control = config.pairs.control == "colour-statistics"
     return ModelCard(
-        arch=STATISTICS if is_control else config.model.arch,
+        arch=STATISTICS if _has_no_student(config) else config.model.arch,
         overrides=plan.overrides(config.model),
         labels=(),
         clip=config.clip,
@@ -109,21 +109,16 @@ def look(
     Raises:
         DataError: Fewer than two videos or groups are left on one side.
     """
-    options, skipped = config.teacher, []
-    parts: list[PairClips] = []
-    if not options.live:
-        skipped = _fill(config, teacher, [*videos.samples, *held_out.samples], fabric)
-    for number, part in enumerate((videos, held_out)):
-        if options.live:
-            places = [Place(sample=sample) for sample in _by_group(part.samples)]
-            parts.append(_pairs(config, places, _live(config, teacher), is_training=number == 0))
-        else:
-            places, features = _cached(config, teacher, part.samples)
-            _check_enough(places, part, skipped)
-            if config.pairs.control == "shuffled-pairs":
-                features = features[exchange(places, config.run.seed)]
-            parts.append(_pairs(config, places, features.share_memory_(), is_training=number == 0))
-    return Looks(train=parts[0], held_out=parts[1], skipped=skipped)
+    if config.teacher.live:
+        cut = LivePictures(pixels=teacher.pixels, num_pictures=config.teacher.pictures)
+        train, judged = ([Place(sample=sample) for sample in _by_group(part.samples)] for part in (videos, held_out))
+        return Looks(
+            train=_pairs(config, train, cut), held_out=_pairs(config, judged, cut, is_held_out=True), skipped=[]
+        )
+    with _cache(config, teacher) as cache:
+        skipped = _fill(config, cache, teacher, [*videos.samples, *held_out.samples], fabric)
+        parts = [_cached(config, cache, part, skipped) for part in (videos, held_out)]
+    return Looks(train=_pairs(config, *parts[0]), held_out=_pairs(config, *parts[1], is_held_out=True), skipped=skipped)
 
 
 def build_objective(config: TransferConfig, teacher: FrozenTeacher) -> Matching:
@@ -151,7 +146,7 @@ def build_validator(config: TransferConfig, held_out: PairClips, teacher: Frozen
 def find_probe(config: TransferConfig) -> tuple[VideoList, VideoList] | None:
     """Labelled training and test videos on which the frozen student is to be judged, where some were named."""
     options = config.probe
-    if options.probe is None or config.pairs.control == "colour-statistics":
+    if options.probe is None:
         return None
     find = partial(find_videos, options.probe, split=options.probe_split, format=options.probe_format)
     return find(subset="train"), find(subset="test")
@@ -174,22 +169,25 @@ def probe(
     return {"data": str(options.probe), "split": test.split, "level": "video", "top1": top1, "warning": warning}
 
 
+def _has_no_student(config: TransferConfig) -> bool:
+    """Whether statistics of colours stand for both networks."""
+    return config.pairs.control == "colour-statistics"
+
+
 def _source(config: TransferConfig) -> OpenVideo:
     return partial(open_video, backend=config.run.backend)
 
 
 def _cache(config: TransferConfig, teacher: FrozenTeacher) -> TeacherCache:
     facts = cache_facts(teacher, clip=config.clip, num_pictures=config.teacher.pictures, most=config.teacher.windows)
-    return TeacherCache(_cache_file(cache_name(facts)), facts)
+    return TeacherCache(make_folder(cache_folder() / "teacher") / f"{cache_name(facts)}.sqlite", facts)
 
 
-def _cache_file(name: str) -> Path:
-    return make_folder(cache_folder() / "teacher") / f"{name}.sqlite"
-
-
-def _fill(config: TransferConfig, teacher: FrozenTeacher, samples: list[Sample], fabric: Fabric) -> list[str]:
+def _fill(
+    config: TransferConfig, cache: TeacherCache, teacher: FrozenTeacher, samples: list[Sample], fabric: Fabric
+) -> list[str]:
     """Compute what the cache lacks, one process at a time: the others then find it done."""
-    with _cache(config, teacher) as cache, alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
+    with alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
         say(f"features of {teacher.name} are kept in {cache.path}")
         task = shown.task_ids[0]
         try:
@@ -213,21 +211,24 @@ def _fill(config: TransferConfig, teacher: FrozenTeacher, samples: list[Sample],
 
 
 def _cached(
-    config: TransferConfig, teacher: FrozenTeacher, samples: tuple[Sample, ...]
+    config: TransferConfig, cache: TeacherCache, videos: VideoList, skipped: list[str]
 ) -> tuple[list[Place], torch.Tensor]:
     """Places and their features (places, D), as the cache has them."""
     places: list[Place] = []
     features = []
-    with _cache(config, teacher) as cache:
-        for sample in _by_group(samples):
-            try:
-                video = cache.get(identity_of(sample))
-            except DecodeError:  # named when the cache was filled
-                continue
-            if video is not None:
-                places.extend(Place(sample=sample, start=start) for start in video.starts)
-                features.append(video.features)
-    return places, torch.cat(features) if features else torch.empty(0, teacher.num_features)
+    for sample in _by_group(videos.samples):
+        try:
+            video = cache.get(identity_of(sample))
+        except DecodeError:  # named when the cache was filled
+            continue
+        if video is not None:
+            places.extend(Place(sample=sample, start=start) for start in video.starts)
+            features.append(video.features)
+    _check_enough(places, videos, skipped)
+    looks = torch.cat(features)
+    if config.pairs.control == "shuffled-pairs":
+        looks = looks[exchange(places, config.run.seed)]
+    return places, looks.share_memory_()
 
 
 def _by_group(samples: tuple[Sample, ...]) -> list[Sample]:
@@ -250,26 +251,22 @@ def exchange(places: list[Place], seed: int) -> torch.Tensor:
     for index, place in enumerate(places):
         members.setdefault(place.sample.group, []).append(index)
     groups = list(members.values())
-    shuffled = torch.randperm(len(groups), generator=seeded(seed, -4, 0)).tolist()
+    shuffled = torch.randperm(len(groups), generator=seeded(seed, Choice.EXCHANGED_PAIRS, 0)).tolist()
     order = torch.tensor([index for number in shuffled for index in groups[number]])
     exchanged = torch.empty_like(order)
     exchanged[order] = order.roll(max(map(len, groups)))
     return exchanged
 
 
-def _live(config: TransferConfig, teacher: FrozenTeacher) -> LivePictures:
-    return LivePictures(pixels=teacher.pixels, num_pictures=config.teacher.pictures)
-
-
 def _pairs(
-    config: TransferConfig, places: list[Place], looks: torch.Tensor | LivePictures, *, is_training: bool
+    config: TransferConfig, places: list[Place], looks: torch.Tensor | LivePictures, *, is_held_out: bool = False
 ) -> PairClips:
-    own_or_other: Draw = "own" if config.pairs.negatives == "in-batch" else "independent"
+    draw: Draw = "own" if config.pairs.negatives == "in-batch" else "independent"
     return PairClips(
         places,
         looks,
-        draw=own_or_other if is_training else "both",
-        hard=config.pairs.hard_negatives and is_training,
+        draw="both" if is_held_out else draw,
+        hard=config.pairs.hard_negatives and not is_held_out,
         clip=config.clip,
         pixels=config.pixels,
         augment=config.augment,

@@ -8,7 +8,7 @@ import torch
 from lightning.fabric import Fabric
 
 from t3d.config import LearningConfig, ModelOptions, TrainConfig
-from t3d.data.clips import seeded
+from t3d.data.clips import Choice, seeded
 from t3d.data.samples import VideoList
 from t3d.data.splits import carve_validation, check_disjoint, take_labels
 from t3d.data.subsets import NoSuchSubsetError
@@ -48,7 +48,7 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
     try:
         return train, find(subset="validation"), caveats
     except NoSuchSubsetError:
-        generator = seeded(config.run.seed, -1, 0)
+        generator = seeded(config.run.seed, Choice.HELD_OUT_VIDEOS, 0)
         return *carve_validation(train, fraction=selection.validation_fraction, generator=generator), caveats
 
 
@@ -57,7 +57,7 @@ def _few_labels(config: TrainConfig, train: VideoList) -> VideoList:
     options = config.labels
     if options.labels_per_class is None and options.train_fraction is None:
         return train
-    generator = seeded(config.run.seed, -3, 0)
+    generator = seeded(config.run.seed, Choice.FEW_LABELS, 0)
     return take_labels(train, per_class=options.labels_per_class, fraction=options.train_fraction, generator=generator)
 
 
@@ -167,7 +167,9 @@ def count_steps(config: LearningConfig, num_videos: int) -> tuple[int, int]:
     return epoch_steps, num_steps if schedule.max_steps is None else min(num_steps, schedule.max_steps)
 
 
-def build_validator(config: TrainConfig, videos: VideoList, card: ModelCard) -> Validator:
-    """What measures the network between epochs."""
+def build_validator(config: TrainConfig, videos: VideoList | None, card: ModelCard) -> Validator | None:
+    """What measures the network between epochs, where there are videos for it."""
+    if videos is None:
+        return None
     source = partial(open_video, backend=config.run.backend)
     return Validator(videos, card, num_workers=config.run.workers, source=source)

@@ -3,18 +3,17 @@
 import json
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from t3d.config import TrainConfig
-from t3d.data.samples import VideoList
-from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
+from t3d.engine.checkpoints import file_hash, weights_file
 from t3d.engine.hooks import RunHooks
-from t3d.engine.loop import Learner, fit
+from t3d.engine.loop import Learner
 from t3d.engine.plots import save_figure, training_figure
 from t3d.engine.runs import SUMMARY_NAME
-from t3d.engine.tensorboard import tensorboard_reporters
 from t3d.files import write_csv, write_text
 from t3d.recipes import learning, plan
-from t3d.recipes.console import TrainingReporter, bar, say, warn
+from t3d.recipes.console import say, warn
 from t3d.recipes.device import launched
 from t3d.recipes.run_folders import claimed, open_folder
 
@@ -57,41 +56,18 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
             for line in (*train.warnings, *caveats):
                 warn(line)
             say(f"training {config.model.arch} on {len(train.samples)} videos of {train.split}: {num_steps} updates")
-            _fit(config, learner, card, train, validation, num_steps=num_steps, epoch_steps=epoch_steps)
+            learning.learn(
+                config,
+                learner,
+                loading=learning.build_loader(config, train, fabric),
+                objective=learning.build_objective(config, train),
+                build_hooks=partial(
+                    RunHooks, config.output, card, validate=plan.build_validator(config, validation, card)
+                ),
+                num_epochs=math.ceil(num_steps / epoch_steps),
+                num_steps=num_steps,
+            )
             return _finish(config, learner)
-
-
-def _fit(
-    config: TrainConfig,
-    learner: Learner,
-    card: ModelCard,
-    train: VideoList,
-    validation: VideoList | None,
-    *,
-    num_steps: int,
-    epoch_steps: int,
-) -> None:
-    loader, sampler = learning.build_loader(config, train, learner.fabric)
-    schedule = config.schedule
-    with bar("training", total=num_steps) as progress:
-        console = TrainingReporter(
-            progress,
-            num_steps=num_steps,
-            num_epochs=math.ceil(num_steps / epoch_steps),
-            first_step=learner.progress.step,
-        )
-        hooks = RunHooks(
-            config.output,
-            card,
-            validate=None if validation is None else plan.build_validator(config, validation, card),
-            checkpoint_steps=config.run.checkpoint_steps,
-            early_stop_epochs=schedule.early_stop_epochs,
-            plateau=(schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None,
-            reporters=[console, *tensorboard_reporters(config.output, first_step=learner.progress.step)],
-        )
-        objective = learning.build_objective(config, train)
-        with hooks.catch_signals():
-            fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=config.run.seed, hooks=hooks)
 
 
 def _finish(config: TrainConfig, learner: Learner) -> TrainResult:

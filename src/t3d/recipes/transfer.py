@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,17 +14,16 @@ from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
 from t3d.engine.hooks import RunHooks
 from t3d.engine.initialise import MATCHER_NAME, save_matcher
-from t3d.engine.loop import Learner, fit
+from t3d.engine.loop import Learner
 from t3d.engine.plots import save_figure, training_figure
 from t3d.engine.runs import SUMMARY_NAME
-from t3d.engine.tensorboard import tensorboard_reporters
 from t3d.errors import T3DError
 from t3d.files import write_csv, write_text
 from t3d.models.matching import MatchingNetwork
 from t3d.models.teachers import FrozenTeacher
 from t3d.presets import preset
 from t3d.recipes import learning, pairing, plan
-from t3d.recipes.console import TrainingReporter, bar, say, warn
+from t3d.recipes.console import say, warn
 from t3d.recipes.device import launched
 from t3d.recipes.run_folders import claimed, open_folder
 
@@ -71,45 +71,24 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
             if state is not None:
                 learner.load_state_dict(state)
             say(f"teaching {config.model.arch} by {teacher.name}: {len(looks.train)} clips, {num_steps} updates")
-            _fit(config, learner, card, looks, teacher, num_steps=num_steps, epoch_steps=epoch_steps)
+            learning.learn(
+                config,
+                learner,
+                loading=learning.build_pair_loader(config, looks.train, fabric),
+                objective=pairing.build_objective(config, teacher),
+                build_hooks=partial(
+                    RunHooks,
+                    config.output,
+                    card,
+                    validate=pairing.build_validator(config, looks.held_out, teacher),
+                    keep_best=False,
+                    part=_student,
+                ),
+                num_epochs=math.ceil(num_steps / epoch_steps),
+                num_steps=num_steps,
+                measure=MEASURE,
+            )
             return _finish(config, learner, card, looks, teacher, judged)
-
-
-def _fit(
-    config: TransferConfig,
-    learner: Learner,
-    card: ModelCard,
-    looks: pairing.Looks,
-    teacher: FrozenTeacher,
-    *,
-    num_steps: int,
-    epoch_steps: int,
-) -> None:
-    loader, sampler = learning.build_pair_loader(config, looks.train, learner.fabric)
-    first_step, schedule = learner.progress.step, config.schedule
-    with bar("transfer", total=num_steps) as progress:
-        console = TrainingReporter(
-            progress,
-            num_steps=num_steps,
-            num_epochs=math.ceil(num_steps / epoch_steps),
-            first_step=first_step,
-            measure=MEASURE,
-        )
-        hooks = RunHooks(
-            config.output,
-            card,
-            validate=pairing.build_validator(config, looks.held_out, teacher),
-            keep_best=False,
-            measure=MEASURE,
-            part=_student,
-            checkpoint_steps=config.run.checkpoint_steps,
-            early_stop_epochs=schedule.early_stop_epochs,
-            plateau=(schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None,
-            reporters=[console, *tensorboard_reporters(config.output, first_step=first_step)],
-        )
-        objective = pairing.build_objective(config, teacher)
-        with hooks.catch_signals():
-            fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=config.run.seed, hooks=hooks)
 
 
 def _student(network: nn.Module) -> nn.Module:
