@@ -11,13 +11,16 @@ from t3d.models import describe_models
 DOCS = Path(__file__).resolve().parent
 NUM_FRAMES = 31
 SHOWN = range(0, NUM_FRAMES, 5)
+TABLE_HEAD = "| name | parameters | GFLOPs | native clip (C x T x H x W) |"
 
 
 def main() -> None:
     """Write every generated file of this folder."""
     (DOCS / "images").mkdir(exist_ok=True)
     film_strips().savefig(DOCS / "images" / "temporal-shapes.png", dpi=100)
-    (DOCS / "models.md").write_text(models_table(), encoding="utf-8")
+    networks = DOCS / "models.md"
+    text = networks.read_text(encoding="utf-8").partition(TABLE_HEAD)[0]
+    networks.write_text(text + models_table(), encoding="utf-8")
 
 
 def film_strips() -> Figure:
@@ -35,16 +38,8 @@ def film_strips() -> Figure:
 
 
 def models_table() -> str:
-    """The list of networks as Markdown."""
-    lines = [
-        "# Networks",
-        "",
-        "Made by `make docs` from `t3d models`. Parameters with 400 classes; GFLOPs of one native clip, forward, a",
-        "multiply-add counted as two operations.",
-        "",
-        "| name | parameters | GFLOPs | native clip (C x T x H x W) |",
-        "|---|---:|---:|---|",
-    ]
+    """The list of networks as Markdown: what stands last in its file."""
+    lines = [TABLE_HEAD, "|---|---:|---:|---|"]
     for row in describe_models():
         size = " x ".join(map(str, row.input))
         lines.append(f"| `{row.name}` | {row.parameters / 1e6:.3f} M | {row.gflops:.1f} | {size} |")

@@ -13,16 +13,17 @@ from recorded import published_weights
 from t3d.engine.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
 from t3d.engine.initialise import MATCHER_NAME, inflate_from, keep_fc, save_matcher
 from t3d.errors import CheckpointError
-from t3d.models import LAYOUTS, DenseNet3D, create_model
+from t3d.models import LAYOUTS, Network, create_model
 from t3d.models.inflation import twin_overrides
 from t3d.models.matching import Matcher
+from t3d.models.published import published_name
 
 MICRO = {"blocks": [1, 1, 1, 1], "growth_rate": 4, "stem_channels": 4, "ttl_width": 4, "keep_last_plane": True}
 LABELS = ("clap", "run", "wave")
 How = Literal["centre", "repeat"]
 
 
-def _network(*, seed: int = 0, num_classes: int = 3, **overrides: object) -> DenseNet3D:
+def _network(*, seed: int = 0, num_classes: int = 3, **overrides: object) -> Network:
     generator = torch.Generator().manual_seed(seed)
     return create_model("t3d_tiny", num_classes, generator=generator, **{**MICRO, **overrides})
 
@@ -73,7 +74,7 @@ def test_other_classes_keep_their_head(labels: tuple[str, ...], twin: Callable[.
 def _published(path: Path, *, old_names: bool = False) -> dict[str, Tensor]:
     """A tiny DenseNet with torchvision's names, in a file; gives its tensors by our names."""
     model = create_model(
-        "densenet3d_tiny", 4, generator=torch.Generator().manual_seed(1), **LAYOUTS["torchvision_densenet"]
+        "densenet3d_tiny", 4, generator=torch.Generator().manual_seed(1), **LAYOUTS["torchvision_densenet"].overrides
     )
     named = {}
     for name, tensor in model.state_dict().items():
@@ -131,7 +132,7 @@ def test_of_a_t3d_a_published_file_fills_what_comes_before_its_first_transition(
     assert {".".join(name.split(".")[:2]) for name in inflation.copied} == {"stem.conv", "stem.norm", "stages.block1"}
 
 
-def _refusal(model: DenseNet3D, path: Path) -> str:
+def _refusal(model: Network, path: Path) -> str:
     before = _state(model)
     with pytest.raises(CheckpointError) as caught:
         inflate_from(model, path, LABELS, how="centre")
@@ -179,6 +180,26 @@ def test_files_of_another_network_are_refused(suffix: str, tmp_path: Path) -> No
     assert "'layer1.0.conv1.weight' is not part of layout torchvision_densenet" in _refusal(_network(), path)
 
 
+def test_a_published_resnet_fills_a_resnet3d(tmp_path: Path) -> None:
+    layout = "torchvision_resnet"
+    flat = create_model("resnet3d_tiny", 4, generator=torch.Generator().manual_seed(1), **LAYOUTS[layout].overrides)
+    named = {published_name(name, layout=layout): tensor for name, tensor in flat.state_dict().items()}
+    pictures = {name: tensor[:, :, 0].clone() if tensor.ndim == 5 else tensor for name, tensor in named.items()}
+    torch.save(pictures, tmp_path / "resnet.pth")
+    model = create_model("resnet3d_tiny", 3)
+    inflation, card = inflate_from(model, tmp_path / "resnet.pth", LABELS, how="centre")
+    assert (card, inflation.fresh) == (None, ("classifier.weight", "classifier.bias"))
+    for name in ("stem.0.conv.weight", "stages.block4.0.layers.1.conv.weight", "stages.block2.0.shortcut.conv.weight"):
+        kernel = model.state_dict()[name]
+        assert kernel[:, :, kernel.shape[2] // 2].equal(flat.state_dict()[name][:, :, 0])
+
+
+def test_families_without_published_2d_weights_say_so(tmp_path: Path) -> None:
+    _published(tmp_path / "published.pth")
+    text = _refusal(create_model("c3d_tiny", 3), tmp_path / "published.pth")
+    assert "no published 2D weights are known for this network; give a run of its 2D twin (--twin)" in text
+
+
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     torch.save({"features.conv0.weight": Path}, tmp_path / "code.pth")
     assert "code in it, which is not run" in _refusal(_network(), tmp_path / "code.pth")
@@ -203,7 +224,7 @@ def test_keep_fc_copies_exactly_the_students_layer(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [MATCHER_NAME]
 
 
-def _kept(model: DenseNet3D, path: Path) -> str:
+def _kept(model: Network, path: Path) -> str:
     before = _state(model)
     with pytest.raises(CheckpointError) as caught:
         keep_fc(model, path)

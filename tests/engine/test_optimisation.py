@@ -16,11 +16,11 @@ from t3d.engine.optimisation import (
     stage_of,
 )
 from t3d.errors import ConfigError
-from t3d.models import create_model
+from t3d.models import ARCHITECTURES, create_model
 
 SGD = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "layer_decay": 1.0}
 
-STAGES = {
+STAGES = {  # a pool between two stages has no parameters, and a network without pre-activation no norm
     "stem.": 0,
     "stages.block1.": 1,
     "stages.transition1.": 2,
@@ -30,27 +30,46 @@ STAGES = {
     "stages.transition3.": 4,
     "stages.block4.": 4,
     "norm.": 5,
+    "head.": 5,
     "classifier.": 5,
 }
 
 
-@pytest.mark.parametrize("arch", ["t3d_tiny", "densenet3d_tiny"])
+def _outline(arch: str) -> nn.Module:
+    with torch.device("meta"):
+        return create_model(arch, num_classes=3)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_parameter_has_the_stage_of_its_part(arch: str) -> None:
-    model = create_model(arch, num_classes=3)
-    names = [name for name, _ in model.named_parameters()]
-    for prefix, stage in STAGES.items():
-        mine = [name for name in names if name.startswith(prefix)]
-        assert mine, prefix
-        assert {stage_of(name) for name in mine} == {stage}
-    assert all(any(name.startswith(prefix) for prefix in STAGES) for name in names)
+    for name, _ in _outline(arch).named_parameters():
+        parts = [prefix for prefix in STAGES if name.startswith(prefix)]
+        assert [STAGES[part] for part in parts] == [stage_of(name)], name
 
 
-def test_stages_follow_the_order_of_computation() -> None:
-    """What a later stage holds is never computed before what an earlier one holds."""
-    model = create_model("t3d_tiny", num_classes=3)
-    stages = [stage_of(name) for name, _ in model.named_parameters()]
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_stages_follow_the_order_of_computation(arch: str) -> None:
+    """What a later stage holds is never computed before what an earlier one holds, and none is empty."""
+    stages = [stage_of(name) for name, _ in _outline(arch).named_parameters()]
     assert stages == sorted(stages)
     assert set(stages) == set(range(NUM_STAGES))
+
+
+@pytest.mark.parametrize("arch", ["c3d", "i3d", "inception3d_ttl", "r3d_18", "resnet3d_50_ttl", "t3d_121"])
+def test_freezing_and_rates_reach_every_family(arch: str) -> None:
+    model = _outline(arch)
+    freeze_stages(model, 4)  # up to block 3
+    learns = {
+        name.split(".")[0] if stage_of(name) == 5 else name.split(".")[1]: p.requires_grad
+        for name, p in model.named_parameters()
+    }
+    assert {part for part, yes in learns.items() if yes} <= {"transition3", "block4", "norm", "head", "classifier"}
+    groups = build_optimizer(model, **{**SGD, "layer_decay": 0.5}).param_groups
+    assert [(group["stage"], group["lr"]) for group in groups] == [(4, 0.05), (5, 0.1)]
+    keep_frozen_in_eval(model.train())
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm3d):
+            assert module.training == (stage_of(f"{name}.weight") >= 4), name
 
 
 def test_layer_decay_makes_a_rate_a_stage(micro_model: Callable[..., nn.Module]) -> None:

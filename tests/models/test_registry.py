@@ -55,18 +55,29 @@ def test_parameters_match_closed_form(family: str, depth: str) -> None:
     assert model.num_features == num_features
 
 
-@pytest.mark.parametrize("name", ["densenet3d_tiny", "t3d_tiny"])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if "tiny" in name])
 def test_tiny_networks_have_about_half_a_million_parameters(name: str) -> None:
     num_parameters = sum(parameter.numel() for parameter in create_model(name, 12).parameters())
-    assert 0.4e6 < num_parameters < 0.6e6
+    assert 0.48e6 < num_parameters < 0.56e6
 
 
 def test_native_inputs() -> None:
-    assert {name: native_input(name) for name in ARCHITECTURES if name.endswith("tiny")} == {
-        "densenet3d_tiny": (3, 16, 64, 64),
-        "t3d_tiny": (3, 16, 64, 64),
+    families: dict[tuple[int, ...], set[str]] = {}
+    for name in ARCHITECTURES:
+        kind = "tiny" if "tiny" in name else name.split("_")[0]
+        families.setdefault(native_input(name), set()).add(kind)
+    assert families == {
+        (3, 16, 64, 64): {"tiny"},
+        (3, 16, 112, 112): {"c3d", "r3d", "resnet3d"},
+        (3, 32, 224, 224): {"densenet3d", "inception3d", "t3d"},
+        (3, 64, 224, 224): {"i3d"},
     }
-    assert {native_input(name) for name in ARCHITECTURES if not name.endswith("tiny")} == {(3, 32, 224, 224)}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_native_inputs_are_large_enough(name: str) -> None:
+    _, *size = native_input(name)
+    assert all(given >= needed for given, needed in zip(size, ARCHITECTURES[name].spec.minimum_size, strict=True))
 
 
 def test_overrides_may_come_from_json() -> None:
@@ -83,7 +94,7 @@ def test_overrides_may_come_from_json() -> None:
 
 @pytest.mark.parametrize("build", [create_model, native_input])
 def test_unknown_names_are_answered_with_the_known_ones(build: object) -> None:
-    with pytest.raises(ConfigError, match=r"unknown arch 't3d_122'; choose from densenet3d_121, .*t3d_tiny"):
+    with pytest.raises(ConfigError, match=r"unknown arch 't3d_122'; choose from c3d, c3d_tiny, .*t3d_tiny$"):
         build("t3d_122")
 
 

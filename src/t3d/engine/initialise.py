@@ -11,7 +11,7 @@ from torch import Tensor
 from t3d.engine.checkpoints import ModelCard, read_weights
 from t3d.errors import CheckpointError
 from t3d.files import complete
-from t3d.models import DenseNet3D, from_published
+from t3d.models import ARCHITECTURES, LAYOUTS, Network, from_published
 from t3d.models.inflation import Inflation, inflate
 from t3d.models.matching import Matcher
 from t3d.models.weights_files import load_tensors, read_tensors
@@ -21,9 +21,9 @@ MATCHER_NAME = "matcher.safetensors"
 
 
 def inflate_from(
-    model: DenseNet3D, path: Path, labels: tuple[str, ...], *, how: Literal["centre", "repeat"]
+    model: Network, path: Path, labels: tuple[str, ...], *, how: Literal["centre", "repeat"]
 ) -> tuple[Inflation, ModelCard | None]:
-    """Fill a 3D network from 2D weights: a run of its twin, or a published DenseNet file.
+    """Fill a 3D network from 2D weights: a run of its twin, or a published file of its family.
 
     The head is copied only from a run with the same labels.
 
@@ -33,7 +33,7 @@ def inflate_from(
     Raises:
         CheckpointError: The weights cannot be read, are not 2D, or not even the stem fits.
     """
-    tensors, card = _flat_weights(path)
+    tensors, card = _flat_weights(model, path)
     if card is None or card.labels != labels:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
     if _has_depth(tensors):
@@ -52,7 +52,7 @@ def save_matcher(path: Path, matcher: Matcher) -> None:
         save_file({name: tensor.contiguous() for name, tensor in matcher.state_dict().items()}, str(unfinished))
 
 
-def keep_fc(model: DenseNet3D, path: Path) -> None:
+def keep_fc(model: Network, path: Path) -> None:
     """Fill the neck of a network with the layer that a transfer put on its student.
 
     Raises:
@@ -70,14 +70,22 @@ def _has_depth(tensors: Mapping[str, Tensor]) -> bool:
     return any(tensor.ndim == 5 and tensor.shape[2] > 1 for tensor in tensors.values())
 
 
-def _flat_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
+def _flat_weights(model: Network, path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
     if path.is_dir() or _has_card(path):
         return read_weights(path)
     tensors = read_tensors(path)
     try:
-        return from_published(tensors, layout="torchvision_densenet"), None
+        return from_published(tensors, layout=_flat_layout(model)), None
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+def _flat_layout(model: Network) -> str:
+    """The layout of published 2D networks of the same family."""
+    for name, layout in LAYOUTS.items():
+        if layout.flat and type(ARCHITECTURES[layout.archs[0]].spec) is type(model.spec):
+            return name
+    raise CheckpointError("no published 2D weights are known for this network; give a run of its 2D twin (--twin)")
 
 
 def _has_card(path: Path) -> bool:

@@ -11,11 +11,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from t3d.errors import ConfigError
 
 NUM_STAGES = 6
-"""Stem, four dense blocks each with the transition before it, head."""
+"""Stem, four blocks each with the transition before it, head; so every network of the table is made."""
 
 
 def stage_of(parameter_name: str) -> int:
-    """Depth of a parameter: 0 stem, 1 to 4 dense blocks (each with the transition before it), 5 head."""
+    """Depth of a parameter: 0 stem, 1 to 4 blocks (each with the transition before it), 5 head."""
     if parameter_name.startswith("stem."):
         return 0
     block = re.match(r"stages\.(block|transition)(\d+)\.", parameter_name)

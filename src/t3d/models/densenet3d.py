@@ -7,87 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t3d.errors import ConfigError
 from t3d.models.composite import NormReluConv, repeat_ends
-from t3d.models.densenet_spec import DenseNetSpec, Size
+from t3d.models.densenet_spec import DenseNetSpec
+from t3d.models.network import Trunk
+from t3d.models.sizes import half
 from t3d.models.transitions import DenseTransition, HalvingPool, TemporalTransition
-from t3d.tensors import Clips, FeatureMap, Features, Logits
 
 
-class DenseNet3D(nn.Module):
-    """Classify clips by densely connected 3D convolutions; with temporal transitions it is T3D.
-
-    The head averages over whatever positions are left, so one set of weights serves every clip size.
-
-    Args:
-        spec: The literals of the architecture.
-        num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
-        generator: Source of the initial weights; PyTorch's own when not given.
+def densenet3d(spec: DenseNetSpec) -> Trunk:
+    """Build the layers of a DenseNet3D; with temporal transitions it is T3D.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, Table 1, Fig. 1.
     """
-
-    def __init__(self, spec: DenseNetSpec, *, num_classes: int = 400, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.spec = spec
-        self.stem = Stem(spec)
-        self.stages, self.num_features = _stages(spec)
-        self.norm = nn.BatchNorm3d(self.num_features)
-        self.neck = nn.Linear(self.num_features, spec.neck) if spec.neck else nn.Identity()
-        head_width = spec.neck or self.num_features
-        self.classifier = nn.Linear(head_width, num_classes) if num_classes else nn.Identity()
-        self.initialise(generator)
-
-    def forward(self, clips: Clips) -> Logits:
-        """Score every class."""
-        features = self.embed(clips)
-        if self.spec.neck:
-            features = F.relu(self.neck(features))
-        return self.classifier(features)
-
-    def embed(self, clips: Clips) -> Features:
-        """Average the last map over time and space: what the classifier sees, or the neck before it."""
-        return self.forward_features(clips).mean(dim=(2, 3, 4))
-
-    def forward_features(self, clips: Clips) -> FeatureMap:
-        """Compute the last map, normalised and rectified, `num_features` wide.
-
-        Raises:
-            ConfigError: When a clip has other channels than the network, or is smaller than `spec.minimum_size`.
-        """
-        self._check_clips(clips)
-        return F.relu(self.norm(self.stages(self.stem(clips))))
-
-    def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw all weights anew; the one place that decides how.
-
-        Convolutions: normal, variance 2 / fan-in (He et al. 2015, arXiv:1502.01852). Batch norm: scale 1, shift 0,
-        statistics reset. Neck: as a convolution, zero bias. Classifier: normal, deviation 0.01, zero bias, so that
-        training starts from even odds. The paper states none of this: it is this project's decision (the authors' code
-        keeps PyTorch's defaults).
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            elif isinstance(module, nn.BatchNorm3d):
-                module.reset_parameters()
-        if isinstance(self.neck, nn.Linear):
-            nn.init.kaiming_normal_(self.neck.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(self.neck.bias)
-        if isinstance(self.classifier, nn.Linear):
-            nn.init.normal_(self.classifier.weight, std=0.01, generator=generator)
-            nn.init.zeros_(self.classifier.bias)
-
-    def _check_clips(self, clips: Tensor) -> None:
-        channels, *size = clips.shape[1:]
-        minimum = self.spec.minimum_size
-        if channels != self.spec.in_channels:
-            raise ConfigError(f"clips have {channels} channels, but the network was built with {self.spec.in_channels}")
-        if any(given < needed for given, needed in zip(size, minimum, strict=True)):
-            raise ConfigError(
-                f"clips of {_times(size)} (T x H x W) are too small: this network needs at least {_times(minimum)}; "
-                "use more frames or a larger crop, or set keep_last_plane for short clips"
-            )
+    stages, num_features = _stages(spec)
+    return Trunk(stem=Stem(spec), stages=stages, num_features=num_features, norm=nn.BatchNorm3d(num_features))
 
 
 class Stem(nn.Module):
@@ -96,14 +29,14 @@ class Stem(nn.Module):
     def __init__(self, spec: DenseNetSpec) -> None:
         super().__init__()
         kernel, pool = spec.stem_kernel, spec.stem_pool_kernel
-        planes, rows, columns = _half(kernel)
+        planes, rows, columns = half(kernel)
         self.repeats = (planes, planes) if spec.replicate_time else (0, 0)
         padding = (0 if spec.replicate_time else planes, rows, columns)
         self.conv = nn.Conv3d(
             spec.in_channels, spec.stem_channels, kernel, stride=spec.stem_stride, padding=padding, bias=False
         )
         self.norm = nn.BatchNorm3d(spec.stem_channels)
-        self.pool = nn.MaxPool3d(pool, stride=spec.stem_pool_stride, padding=_half(pool))
+        self.pool = nn.MaxPool3d(pool, stride=spec.stem_pool_stride, padding=half(pool))
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, stem_channels, ...), smaller by both strides."""
@@ -164,11 +97,3 @@ def _transition(
         replicate_time=spec.replicate_time,
         pool=pool,
     )
-
-
-def _half(kernel: Size) -> Size:
-    return kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
-
-
-def _times(size: tuple[int, ...] | list[int]) -> str:
-    return " x ".join(str(length) for length in size)

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from t3d.errors import ConfigError
-
-Size = tuple[int, int, int]
+from t3d.models.checks import at_least_one, check_depths, check_ranges, odd
+from t3d.models.sizes import Size, halved, rounded_up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,42 +56,26 @@ class DenseNetSpec:
     """Probability of dropping one of the values a dense layer adds."""
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
-            if min(self._integers(name), default=0) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in _ODD:
-            if any(size % 2 == 0 for size in self._integers(name)):
-                raise ConfigError(f"{name} {getattr(self, name)} must be odd")
-        self._check_depths()
-        if self.neck < 0:
-            raise ConfigError(f"neck {self.neck} must be at least 0")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout {self.dropout} must be at least 0 and below 1")
+        at_least_one(self, *_AT_LEAST_ONE)
+        odd(self, *_ODD)
+        check_depths(self.ttl_depths, len(self.blocks))
+        check_ranges(self.neck, self.dropout)
 
     @property
     def minimum_size(self) -> Size:
         """Smallest clip (T, H, W) that leaves one position after the last transition."""
-        num_transitions = len(self.blocks) - 1
-        needed = [self.transition_time_stride**num_transitions, 2**num_transitions, 2**num_transitions]
-        if self.keep_last_plane:
-            needed[0] = 1
+        needed: Size = (1, 1, 1)
+        for _ in self.blocks[1:]:
+            needed = halved(needed, time_stride=self.transition_time_stride, keep_last_plane=self.keep_last_plane)
         for stride in (self.stem_pool_stride, self.stem_stride):
-            needed = [(size - 1) * step + 1 for size, step in zip(needed, stride, strict=True)]  # odd kernel, same pad
-        return needed[0], needed[1], needed[2]
+            needed = rounded_up(needed, stride)
+        return needed
 
-    def _integers(self, name: str) -> tuple[int, ...]:
-        value = getattr(self, name)
-        return value if isinstance(value, tuple) else (value,)
-
-    def _check_depths(self) -> None:
-        between = len(self.blocks) - 1
-        if len(self.ttl_depths) != between:
-            raise ConfigError(
-                f"ttl_depths {self.ttl_depths} must have {between} entries, one after each of the blocks {self.blocks} "
-                "but the last"
-            )
-        if any(depths is not None and min(depths, default=0) < 1 for depths in self.ttl_depths):
-            raise ConfigError(f"ttl_depths {self.ttl_depths} must name depths of at least 1, or None")
+    def twin(self) -> dict[str, object]:
+        """Literals of the 2D twin: every kernel, stride and pool 1 in time."""
+        sizes = ("stem_kernel", "stem_stride", "stem_pool_kernel", "stem_pool_stride")
+        flat = {size: (1, *getattr(self, size)[1:]) for size in sizes}
+        return {**flat, "dense_time_kernel": 1, "transition_time_stride": 1, "ttl_flat": True}
 
 
 _ODD = ("stem_kernel", "stem_pool_kernel", "dense_time_kernel")
@@ -106,5 +89,4 @@ _AT_LEAST_ONE = (
     "stem_pool_stride",
     "ttl_width",
     "transition_time_stride",
-    *_ODD,
 )

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from t3d.errors import CheckpointError, ConfigError
-from t3d.models.densenet3d import DenseNet3D
+from t3d.models.network import Network
 from t3d.models.overrides import override
 from t3d.models.registry import architecture
+from t3d.models.sizes import times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +41,21 @@ def twin_overrides(name: str, **overrides: object) -> dict[str, object]:
         ConfigError: When the name or an override is unknown, or an override makes no sense.
     """
     spec = override(architecture(name).spec, overrides)
-    sizes = ("stem_kernel", "stem_stride", "stem_pool_kernel", "stem_pool_stride")
-    flat: dict[str, object] = {size: (1, *getattr(spec, size)[1:]) for size in sizes}
-    return {**overrides, **flat, "dense_time_kernel": 1, "transition_time_stride": 1, "ttl_flat": True}
+    return {**overrides, **spec.twin()}
 
 
-def inflate(model: DenseNet3D, flat: Mapping[str, Tensor], *, how: Literal["centre", "repeat"]) -> Inflation:
+def inflate(model: Network, flat: Mapping[str, Tensor], *, how: Literal["centre", "repeat"]) -> Inflation:
     """Copy 2D weights into a 3D network, in place, as far from the pixels as they fit without a gap.
 
-    The parts of the network are taken in order: stem, blocks and transitions, norm, neck, classifier. A part is copied
-    whole or not at all, and none is copied after one that did not fit: behind a random layer it would mean nothing.
+    The parts of the network are taken in order: stem, blocks and transitions, norm, head, neck, classifier. A part is
+    copied whole or not at all, and none after one that did not fit: behind a random layer it would mean nothing.
 
     Args:
         model: The network to fill.
         flat: Tensors by the names of the network; kernels are (O, I, 1, H, W), or of the size the network has.
         how: What a kernel of one plane becomes. `centre`: the plane that sees the output's own frame, among zeros.
             `repeat`: every plane, divided by their number. A still video gives what the twin gives; with `repeat` only
-            in a network built with `replicate_time`, elsewhere the zeros beyond the ends make it differ.
+            in a DenseNet built with `replicate_time`, elsewhere the zeros beyond the ends make it differ.
 
     Raises:
         CheckpointError: When not even the stem fits.
@@ -84,25 +83,25 @@ def inflate(model: DenseNet3D, flat: Mapping[str, Tensor], *, how: Literal["cent
     return Inflation(copied=copied, fresh=tuple(name for name in own if name not in copied))
 
 
-def _parts(model: DenseNet3D) -> list[str]:
+def _parts(model: Network) -> list[str]:
     stages = (f"stages.{name}" for name, _ in model.stages.named_children())
-    return ["stem", *stages, "norm", "neck", "classifier"]
+    return ["stem", *stages, "norm", "head", "neck", "classifier"]
 
 
-def _zero_counters(model: DenseNet3D) -> dict[str, Tensor]:
+def _zero_counters(model: Network) -> dict[str, Tensor]:
     """What older files, torchvision's among them, do not hold: how many batches a norm has seen."""
     own = model.state_dict()
     return {name: torch.zeros_like(own[name]) for name in own if name.endswith(".num_batches_tracked")}
 
 
-def _misfit(part: str, model: DenseNet3D, given: Mapping[str, Tensor]) -> str:
+def _misfit(part: str, model: Network, given: Mapping[str, Tensor]) -> str:
     """Say why a part cannot be copied whole; nothing where it can."""
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(f"{part}.")}
     for name, tensor in own.items():
         if name not in given:
             return f"{name!r} is not among the 2D weights"
         if not _fits(tuple(given[name].shape), tuple(tensor.shape)):
-            return f"{name!r} is {_times(given[name])} in the 2D weights, but {_times(tensor)} in the network"
+            return f"{name!r} is {times(given[name].shape)} in the 2D weights, but {times(tensor.shape)} in the network"
     left_over = [name for name in given if name.startswith(f"{part}.") and name not in own]
     return f"{left_over[0]!r} of the 2D weights is not in the network" if left_over else ""
 
@@ -120,7 +119,3 @@ def _grown(given: Tensor, size: torch.Size, how: str) -> Tensor:
     kernel = given.new_zeros(size)
     kernel[:, :, (depth - 1) // 2] = given[:, :, 0]  # as NormReluConv pads; a stem's depth is odd
     return kernel
-
-
-def _times(tensor: Tensor) -> str:
-    return " x ".join(str(length) for length in tensor.shape)

@@ -1,26 +1,32 @@
 """The table of networks, and building one by name. What each costs is `t3d.models.describe`'s business."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from t3d.errors import ConfigError
-from t3d.models.densenet3d import DenseNet3D
+from t3d.models.c3d import C3DSpec, c3d
+from t3d.models.densenet3d import densenet3d
 from t3d.models.densenet_spec import DenseNetSpec
+from t3d.models.inception3d import InceptionSpec, inception3d
+from t3d.models.network import Network, Spec, Trunk
 from t3d.models.overrides import override
+from t3d.models.resnet3d import ResNetSpec, resnet3d
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """One row of the table: what to build, and the clips it is meant for."""
 
-    spec: DenseNetSpec
+    spec: Spec
     num_frames: int = 32
     size: int = 224
 
     def __call__(
         self, num_classes: int = 400, *, generator: torch.Generator | None = None, **overrides: object
-    ) -> DenseNet3D:
+    ) -> Network:
         """Build the network with some of its literals replaced.
 
         Raises:
@@ -28,7 +34,17 @@ class Architecture:
         """
         if num_classes < 0:
             raise ConfigError(f"num_classes {num_classes} must be at least 0")
-        return DenseNet3D(override(self.spec, overrides), num_classes=num_classes, generator=generator)
+        spec = override(self.spec, overrides)
+        return Network(spec, _FAMILIES[type(spec)](spec), num_classes=num_classes, generator=generator)
+
+
+_FAMILIES: dict[type, Callable[[Any], Trunk]] = {
+    C3DSpec: c3d,
+    DenseNetSpec: densenet3d,
+    InceptionSpec: inception3d,
+    ResNetSpec: resnet3d,
+}
+"""Who builds the layers that the literals of a family describe."""
 
 
 _DEPTHS = ((1, 3, 6), (1, 3, 4), (1, 3, 4))  # Table 1
@@ -40,12 +56,70 @@ _201 = DenseNetSpec(blocks=(6, 12, 48, 32))
 
 _TINY = DenseNetSpec(blocks=(2, 3, 4, 3), growth_rate=16, bottleneck=2, stem_channels=24, ttl_width=16)
 
+_R18 = ResNetSpec(blocks=(2, 2, 2, 2))
+_R50 = ResNetSpec(blocks=(3, 4, 6, 3), bottleneck=True)
+_R3D_18 = replace(_R18, stem_kernel=(3, 7, 7), stem_pool_stride=None)  # as torchvision has it
+
+_INCEPTION = InceptionSpec()
+_I3D = InceptionSpec(  # Carreira and Zisserman 2017, arXiv:1705.07750, Fig. 3
+    wide_kernel=3,
+    pool_kernels=((1, 3, 3), (1, 3, 3), (3, 3, 3), (2, 2, 2)),
+    pool_strides=((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2)),
+    same=True,
+    norm_eps=1e-3,
+    norm_momentum=0.01,
+    head="sliding",
+    dropout=0.5,
+)
+
+# About half a million parameters each with 12 classes, for CPUs and for comparisons.
+_TINY_C3D = C3DSpec(widths=((9,), (18,), (36, 36), (72, 72), (72, 72)), head="mean", dropout=0.0)
+_TINY_RESNET = ResNetSpec(blocks=(1, 1, 1, 1), width=12)
+_TINY_INCEPTION = InceptionSpec(
+    entry=(24, 24, 56),
+    mixed=(
+        ((28, 32, 52, 10, 20, 20),),
+        ((36, 40, 72, 14, 28, 24), (36, 40, 72, 14, 28, 24)),
+        ((56, 56, 112, 20, 40, 32),),
+    ),
+    wide_kernel=3,
+    stem_kernel=(3, 7, 7),
+    pool_strides=((1, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+)
+_TINY_INCEPTION_TTL = replace(
+    _TINY_INCEPTION,
+    entry=(16, 16, 32),
+    mixed=(
+        ((16, 16, 32, 8, 12, 12),),
+        ((24, 24, 40, 8, 16, 16), (24, 24, 40, 8, 16, 16)),
+        ((32, 32, 64, 12, 24, 24),),
+    ),
+    ttl_depths=_DEPTHS,
+)
+
 ARCHITECTURES: dict[str, Architecture] = {
+    "c3d": Architecture(spec=C3DSpec(), num_frames=16, size=112),
+    "c3d_tiny": Architecture(spec=_TINY_C3D, num_frames=16, size=64),
     "densenet3d_121": Architecture(spec=_121),
     "densenet3d_161": Architecture(spec=_161),
     "densenet3d_169": Architecture(spec=_169),
     "densenet3d_201": Architecture(spec=_201),
     "densenet3d_tiny": Architecture(spec=replace(_TINY, growth_rate=18, bottleneck=4), num_frames=16, size=64),
+    "i3d": Architecture(spec=_I3D, num_frames=64),
+    "inception3d": Architecture(spec=_INCEPTION),
+    "inception3d_ttl": Architecture(spec=replace(_INCEPTION, ttl_depths=_DEPTHS)),
+    "inception3d_tiny": Architecture(spec=_TINY_INCEPTION, num_frames=16, size=64),
+    "inception3d_tiny_ttl": Architecture(spec=_TINY_INCEPTION_TTL, num_frames=16, size=64),
+    "r3d_18": Architecture(spec=_R3D_18, num_frames=16, size=112),
+    "resnet3d_10": Architecture(spec=replace(_R18, blocks=(1, 1, 1, 1)), num_frames=16, size=112),
+    "resnet3d_18": Architecture(spec=_R18, num_frames=16, size=112),
+    "resnet3d_34": Architecture(spec=replace(_R18, blocks=(3, 4, 6, 3)), num_frames=16, size=112),
+    "resnet3d_38": Architecture(spec=replace(_R18, blocks=(3, 4, 8, 3)), num_frames=16, size=112),  # our reading
+    "resnet3d_50": Architecture(spec=_R50, num_frames=16, size=112),
+    "resnet3d_50_ttl": Architecture(spec=replace(_R50, ttl_depths=_DEPTHS), num_frames=16, size=112),
+    "resnet3d_101": Architecture(spec=replace(_R50, blocks=(3, 4, 23, 3)), num_frames=16, size=112),
+    "resnet3d_tiny": Architecture(spec=_TINY_RESNET, num_frames=16, size=64),
+    "resnet3d_tiny_ttl": Architecture(spec=replace(_TINY_RESNET, width=11, ttl_depths=_DEPTHS), num_frames=16, size=64),
     "t3d_121": Architecture(spec=replace(_121, ttl_depths=_DEPTHS)),
     "t3d_161": Architecture(spec=replace(_161, ttl_depths=_DEPTHS)),
     "t3d_169": Architecture(spec=replace(_169, ttl_depths=_DEPTHS)),
@@ -56,14 +130,14 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 def create_model(
     name: str, num_classes: int = 400, *, generator: torch.Generator | None = None, **overrides: object
-) -> DenseNet3D:
+) -> Network:
     """Build a network by name, with random weights.
 
     Args:
         name: A key of `ARCHITECTURES`.
         num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
         generator: Source of the initial weights; PyTorch's own when not given.
-        overrides: Literals to replace, by the names of `DenseNetSpec`; all can be written as JSON.
+        overrides: Literals to replace, by the names of the family's spec, such as `DenseNetSpec`; all can be JSON.
 
     Raises:
         ConfigError: When the name or an override is unknown, or an override makes no sense.

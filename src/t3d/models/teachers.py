@@ -19,16 +19,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t3d.errors import CheckpointError, ConfigError, T3DError
-from t3d.models.densenet3d import DenseNet3D
-from t3d.models.published import LAYOUTS, from_published
+from t3d.models.layouts import LAYOUTS
+from t3d.models.network import Network
+from t3d.models.published import from_published
 from t3d.models.registry import create_model
 from t3d.models.weights_files import download_tensors, load_tensors, read_tensors
 from t3d.tensors import Clip, Features, Images
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import normalise
-
-IMAGENET = PixelSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""What torchvision's ImageNet networks expect: short side 256, the 224 in the centre."""
 
 Frozen = TypeVar("Frozen", bound="FrozenTeacher")
 
@@ -140,7 +138,7 @@ def load_teacher(name: str, *, weights: Path | None = None, size: int | None = N
 class _OneFrame(nn.Module):
     """A 3D network whose kernels are 1 in time, as a 2D network."""
 
-    def __init__(self, network: DenseNet3D) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
@@ -162,7 +160,8 @@ def _densenet(weights: Path | None, *, depth: str, digest: str) -> FrozenTeacher
     url = f"https://download.pytorch.org/models/densenet{depth}-{digest}.pth"
     tensors = download_tensors(url) if weights is None else read_tensors(weights)
     origin = url if weights is None else str(weights)
-    network = create_model(f"densenet3d_{depth}", 0, **LAYOUTS["torchvision_densenet"])
+    layout = LAYOUTS["torchvision_densenet"]
+    network = create_model(f"densenet3d_{depth}", 0, **layout.overrides)
     features = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
     try:
         renamed = from_published(features, layout="torchvision_densenet")
@@ -170,7 +169,7 @@ def _densenet(weights: Path | None, *, depth: str, digest: str) -> FrozenTeacher
         raise CheckpointError(f"{origin}: {error}") from None
     load_tensors(network, renamed, origin)
     num_features = network.num_features
-    return FrozenTeacher(_OneFrame(network), name=f"densenet{depth}", num_features=num_features, pixels=IMAGENET)
+    return FrozenTeacher(_OneFrame(network), name=f"densenet{depth}", num_features=num_features, pixels=layout.pixels)
 
 
 def _efficientnet_lite0(weights: Path | None) -> FrozenTeacher:

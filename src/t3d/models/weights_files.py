@@ -23,6 +23,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The file is missing or damaged, or holds something else than tensors.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder; name the weights file in it")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weights file")
     try:
@@ -36,9 +38,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a complete safetensors file ({_one_line(error)}); copy it anew") from error
     except Exception as error:  # torch.load raises half a dozen unrelated types on files it refuses
-        raise CheckpointError(
-            f"{path}: damaged, or a pickle with code in it, which is not run; save the bare state_dict instead"
-        ) from error
+        raise CheckpointError(f"{path}: {_why_refused(path)}") from error
 
 
 def download_tensors(url: str) -> dict[str, Tensor]:
@@ -92,6 +92,14 @@ def _plain(content: object, origin: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{origin}: {strangers[0]!r} is no tensor; save the bare state_dict instead")
     prefixed = all(str(name).startswith("module.") for name in content)
     return {str(name).removeprefix("module.") if prefixed else str(name): tensor for name, tensor in content.items()}
+
+
+def _why_refused(path: Path) -> str:
+    with path.open("rb") as file:
+        beginning = file.read(20)
+    if beginning and not beginning.startswith((b"PK", b"\x80")):  # a zip archive, a pickle
+        return f"no file of PyTorch's, it begins with {beginning!r}; download the file itself, not a page about it"
+    return "damaged, or a pickle with code in it, which is not run; save the bare state_dict instead"
 
 
 def _one_line(error: BaseException) -> str:

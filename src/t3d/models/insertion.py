@@ -1,0 +1,117 @@
+"""Put a temporal transition into a network of somebody else, given as a module. Networks by name have `ttl_depths`."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Generator, Tensor, nn
+
+from t3d.errors import ConfigError
+from t3d.models.sizes import Size
+from t3d.models.transitions import HalvingPool, same_width_transition
+
+_HALVING = nn.Conv3d | nn.MaxPool3d | nn.AvgPool3d
+_BY_HAND = "give another one, or put t3d.models.TemporalTransition in front by hand"
+
+
+def with_transition(
+    stage: nn.Module,
+    channels: int,
+    *,
+    depths: Sequence[int] = (1, 3, 4),
+    size: Size = (8, 16, 16),
+    generator: Generator | None = None,
+) -> nn.Sequential:
+    """Copy a stage, with a temporal transition in front that halves the map in the stage's place.
+
+    The stage's own down-sampling goes: of every convolution of the resolution it is given, shortcuts included, the
+    stride becomes 1, and every such pool becomes an identity. No weight changes its shape, so weights of the stage
+    still load, under `stage`; the transition's are new, under `transition`. The output has the size it had, but for
+    odd lengths, which a padded convolution rounds up and a transition rounds down.
+
+    Args:
+        stage: Takes and gives one map (B, C, T, H, W); left as it is.
+        channels: Of the map it takes.
+        depths: Frames each branch of the transition looks at.
+        size: Of a map (T, H, W), even, that the stage is tried with; nothing is computed.
+        generator: Source of the transition's weights (He's initialisation); PyTorch's own when not given.
+
+    Raises:
+        ConfigError: The stage does not take such a map, does not halve it by modules, or would give another size.
+
+    Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, says that the layer serves other networks, not where it
+    goes; before a stage is this project's decision.
+    """
+    sizes, given = _tried(stage, channels, size)
+    halving, stride = _find_halving(stage, [name for name, seen in sizes.items() if seen == size])
+    pool = HalvingPool(time_stride=stride[0])
+    transition = same_width_transition(channels, depths=depths, pool=pool)
+    _initialise(transition, like=stage, generator=generator)
+    whole = nn.Sequential(OrderedDict(transition=transition, stage=deepcopy(stage)))
+    for name in halving:
+        _stop_halving(whole, f"stage.{name}" if name else "stage")
+    _, now = _tried(whole, channels, size, what="behind a transition the stage")
+    if now != given:
+        raise ConfigError(
+            f"of a map of {size} the stage gives {given}, but {now} behind a transition: it also halves outside of "
+            f"modules, or its kernels are not padded; {_BY_HAND}"
+        )
+    return whole
+
+
+def _tried(stage: nn.Module, channels: int, size: Size, what: str = "the stage") -> tuple[dict[str, Size], Size]:
+    """The size that each layer which could halve a map is given, by its name; and what comes out."""
+    trial = deepcopy(stage).to(device="meta", dtype=torch.float32).eval()
+    sizes: dict[str, Size] = {}
+    for name, module in trial.named_modules():
+        if isinstance(module, _HALVING):
+            module.register_forward_pre_hook(lambda _, inputs, name=name: sizes.update({name: _size(inputs[0])}))
+    try:
+        with torch.no_grad():
+            out = trial(torch.empty(1, channels, *size, device="meta"))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{what} does not take {channels} channels of {size} ({reason}); {_BY_HAND}") from error
+    return sizes, _size(out)
+
+
+def _find_halving(stage: nn.Module, names: Sequence[str]) -> tuple[list[str], Size]:
+    """Those of some layers that halve the map, and their stride."""
+    strides = {name: stride for name in names if (stride := _stride(stage, name)) != (1, 1, 1)}
+    if set(strides.values()) not in ({(1, 2, 2)}, {(2, 2, 2)}):
+        found = ", ".join(f"{name or 'itself'} {stride}" for name, stride in strides.items()) or "none"
+        raise ConfigError(
+            "the stage must halve its map by convolutions and pools of one stride, (2, 2, 2) or (1, 2, 2), but has "
+            f"{found}; {_BY_HAND}"
+        )
+    return list(strides), next(iter(strides.values()))
+
+
+def _size(features: Tensor) -> Size:
+    time, height, width = features.shape[2:]
+    return time, height, width
+
+
+def _stride(stage: nn.Module, name: str) -> Size:
+    stride = stage.get_submodule(name).stride
+    return stride if isinstance(stride, tuple) else (stride, stride, stride)  # type: ignore[return-value]
+
+
+def _stop_halving(whole: nn.Module, name: str) -> None:
+    layer = whole.get_submodule(name)
+    if isinstance(layer, nn.Conv3d):
+        layer.stride = (1, 1, 1)
+    else:
+        whole.set_submodule(name, nn.Identity())
+
+
+def _initialise(transition: nn.Module, *, like: nn.Module, generator: Generator | None) -> None:
+    """Draw the weights as those of our own networks are, and put them where the stage has its own."""
+    for module in transition.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+    transition.train(like.training)
+    for parameter in like.parameters():
+        transition.to(parameter)
+        break
