@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,14 @@ def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
 def test_names_of_arbitrary_bytes_are_spelt_out(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", b"\xff.mp4".decode("utf-8", "surrogateescape"))
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "\\udcff.mp4"
+
+
+def test_processes_that_share_a_file_write_under_names_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with complete(path) as alone, complete(path, shared=True) as shared:
+        assert alone != shared
+        assert str(os.getpid()) in shared.name
+        alone.write_bytes(b"one")
+        shared.write_bytes(b"two")
+    assert path.read_bytes() == b"one"  # whose block ended last
+    assert list(tmp_path.iterdir()) == [path]

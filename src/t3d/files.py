@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,15 @@ from typing import Any
 
 
 @contextmanager
-def complete(path: Path) -> Iterator[Path]:
-    """Give the name to write under; the file gets its own when the block ends well, else it is removed."""
-    unfinished = path.with_name(f".{path.stem}.partial{path.suffix}")
+def complete(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Give the name to write under; the file gets its own when the block ends well, else it is removed.
+
+    Args:
+        path: The file.
+        shared: Several processes may write it at once; the last one's stays.
+    """
+    writer = f".{os.getpid()}" if shared else ""
+    unfinished = path.with_name(f".{path.stem}{writer}.partial{path.suffix}")
     try:
         yield unfinished
         unfinished.replace(path)

@@ -252,3 +252,42 @@ def test_one_frame_has_no_difference() -> None:
 def test_normalising_happens_where_the_clips_are() -> None:
     clips = torch.randint(256, (2, 3, 4, 5, 6), dtype=torch.uint8, generator=seeded())
     assert torch.allclose(normalise(clips.cuda(), PixelSpec()).cpu(), normalise(clips, PixelSpec()))
+
+
+FLOW = PixelSpec(resize=20, crop_size=20, modality="flow")
+
+
+def motion(*, right: int, down: int) -> Tensor:
+    """Flow (T, H, W, 2) whose left half moves, and whose right half does not."""
+    frames = torch.full((2, 20, 20, 2), 128, dtype=torch.uint8)
+    frames[:, :, :10] = torch.tensor([right, down], dtype=torch.uint8)
+    return frames
+
+
+def test_a_flip_of_flow_turns_the_horizontal_motion_round() -> None:
+    always = AugmentSpec(crop="centre", flip_probability=1.0)
+    clip = train_view(motion(right=255, down=40), FLOW, always, seeded())
+    assert clip.shape == (2, 2, 20, 20)
+    assert (clip[0, :, :, 10:] == 1).all()  # 128 - 127, on the other side
+    assert (clip[1, :, :, 10:] == 40).all()
+    assert (clip[..., :10] == 128).all()
+
+
+def test_two_flips_of_flow_are_none() -> None:
+    always = AugmentSpec(crop="centre", flip_probability=1.0)
+    frames = torch.randint(1, 256, (2, 20, 20, 2), generator=seeded(), dtype=torch.uint8)
+    once = train_view(frames, FLOW, always, seeded())
+    assert train_view(once.permute(1, 2, 3, 0), FLOW, always, seeded()).equal(frames.permute(3, 0, 1, 2))
+    assert (normalise(once[None], FLOW)[:, 0] == -normalise(frames.flip(2).permute(3, 0, 1, 2)[None], FLOW)[:, 0]).all()
+
+
+def test_no_motion_is_zero_and_the_deviation_is_fixed() -> None:
+    clip = centre_view(motion(right=128 + 24, down=128 - 6), FLOW)
+    values = normalise(clip[None], FLOW)
+    assert values[0, :, 0, 0, 0].tolist() == [2.0, -0.5]
+    assert not values[..., 10:].any()
+
+
+def test_views_of_flow_have_two_channels() -> None:
+    frames = torch.full((3, 20, 40, 2), 128, dtype=torch.uint8)
+    assert three_views(frames, FLOW).shape == (3, 2, 3, 20, 20)

@@ -1,13 +1,17 @@
 """What a clip is, how its pictures become input, and which views of a video are scored; values only, no torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from t3d.errors import ConfigError
 
 ShortPolicy = Literal["loop", "hold"]
 FrameOrder = Literal["forward", "shuffled"]
+Consensus = Literal["mean", "max", "top-k"]
+
+_SMALLEST_FOR_FLOW = 16
+"""OpenCV 5.0 writes beyond its memory where it looks for flow in smaller pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +57,25 @@ class PixelSpec:
     """Subtracted from red, green and blue, as fractions of 255."""
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
     """What the differences are divided by, as fractions of 255."""
-    modality: Literal["rgb", "difference"] = "rgb"
-    """What the network sees: pictures, or the change from each frame to the next."""
+    modality: Literal["rgb", "difference", "flow"] = "rgb"
+    """What the network sees: pictures, the change from each frame to the next, or how far each pixel moves to it."""
+    flow_method: Literal["dis", "farneback"] = "dis"
+    """How motion is found (--modality flow)."""
+    flow_bound: float = 0.08
+    """Largest motion from one frame to the next that is told from larger ones, as a share of the short side; 0.08 are
+    20 pixels of 256."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop_size <= self.resize:
             raise ConfigError(f"crop_size {self.crop_size} must lie between 1 and resize {self.resize}")
         if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
             raise ConfigError(f"mean {self.mean} and std {self.std} must be finite numbers, std above 0")
+        if not 0 < self.flow_bound <= 1:
+            raise ConfigError(f"flow_bound {self.flow_bound} must be above 0 and at most 1; in flags: --flow-bound")
+        if self.modality == "flow" and self.resize < _SMALLEST_FOR_FLOW:
+            raise ConfigError(f"--resize {self.resize}: flow needs pictures of {_SMALLEST_FOR_FLOW} pixels or more")
+        if self.modality == "flow" and (self.mean, self.std) != (PixelSpec.mean, PixelSpec.std):
+            raise ConfigError("--mean and --std are of pictures, and --modality flow has its own; leave them out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,21 +117,68 @@ class ViewSpec:
     """Evenly spaced clips of each video; left out, one clip after the other, as in the paper."""
     step: int | None = None
     """Frames from the start of a clip to that of the next; left out, the clip's span, so that none overlap."""
+    segments: int | None = None
+    """The centred clip of each of so many equal segments; left out, those of a training with --segments."""
     crops: Literal[1, 3] = 1
     """The centre crop, or three along the longer side."""
     batch_size: int = 8
     """Views scored at once."""
 
     def __post_init__(self) -> None:
-        for name in ("clips", "step", "batch_size"):
+        for name in ("clips", "step", "segments", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} {value} must be at least 1; in flags: --{name.replace('_', '-')}")
-        if self.clips is not None and self.step is not None:
-            raise ConfigError(f"clips {self.clips} and step {self.step} exclude each other; give one")
+        chosen = [f"{name} {getattr(self, name)}" for name in ("clips", "step", "segments") if getattr(self, name)]
+        if len(chosen) > 1:
+            raise ConfigError(f"{' and '.join(chosen)} exclude each other; give one")
 
     def __str__(self) -> str:
         clips = "non-overlapping clips" if self.step is None else f"clips {self.step} frames apart"
         if self.clips is not None:
             clips = f"{self.clips} evenly spaced clips"
+        if self.segments is not None:
+            clips = f"{self.segments} segments"
         return f"{clips} x {'centre crop' if self.crops == 1 else '3 crops'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentSpec:
+    """Clips of a video that share the weights and are judged together, and how their logits become those of the video.
+
+    Source: Wang et al. 2016 (temporal segment networks), arXiv:1608.00859, section 3.1.
+    """
+
+    segments: int = 1
+    """Clips of each video in one pass, one from each of so many equal segments (TSN), for as much memory; 1 is off."""
+    consensus: Consensus = "mean"
+    """What becomes of the segments' logits, class by class: their mean, the highest, or a weighted mean of a few."""
+    consensus_top: int = 2
+    """How many the top-k are; their weights fall linearly from k to 1."""
+
+    def __post_init__(self) -> None:
+        if self.segments < 1 or self.consensus_top < 1:
+            raise ConfigError(
+                f"segments {self.segments} and consensus_top {self.consensus_top} must both be at least 1; in flags: "
+                "--segments, --consensus-top"
+            )
+        if self.consensus != "mean" and not self.enabled:
+            raise ConfigError(f"--consensus {self.consensus} is of several segments; give --segments 2 or more")
+        if self.consensus == "top-k" and self.consensus_top > self.segments:
+            raise ConfigError(f"--consensus-top {self.consensus_top} exceeds --segments {self.segments}; lower it")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is more than one segment."""
+        return self.segments > 1
+
+    @property
+    def rule(self) -> str:
+        """The consensus in words."""
+        return f"weighted top {self.consensus_top}" if self.consensus == "top-k" else self.consensus
+
+    def resolve(self, views: ViewSpec) -> ViewSpec:
+        """The views that are scored: those asked for; where none are, the segments of the training."""
+        if self.enabled and views.clips is views.step is views.segments is None:
+            return replace(views, segments=self.segments)
+        return views

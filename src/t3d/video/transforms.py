@@ -17,32 +17,36 @@ from t3d.video.spec import AugmentSpec, PixelSpec
 Pictures = UInt8[Tensor, "T height width C"]
 """`Frames`, in sizes of their own: a crop is not as high and wide as the picture it is taken from."""
 
+ZERO_MOTION = 128
+"""The byte of optical flow that means none; directions lie on either side of it."""
+_FLOW_DEVIATION = 12.0
+
 
 def train_view(frames: Pictures, pixels: PixelSpec, augment: AugmentSpec, generator: torch.Generator) -> Clip:
     """Resize, crop somewhere, perhaps flip, perhaps change colours: one random look at a clip.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 4, for the five crops and the flip; the rest is common practice.
     """
-    pictures = _resize(frames, pixels)  # (T, C, H, W)
+    pictures = resize(frames, pixels)  # (T, C, H, W)
     scale = augment.scales[int(torch.randint(len(augment.scales), (1,), generator=generator))]
     edge = max(round(pixels.crop_size * scale), 1)
     top, left = _crop_corner(pictures, edge, augment, generator)
     pictures = _scale_to(pictures[..., top : top + edge, left : left + edge], pixels.crop_size, pixels.crop_size)
     if torch.rand((), generator=generator) < augment.flip_probability:
-        pictures = pictures.flip(-1)
+        pictures = _flip(pictures, pixels)
     return _jitter(pictures.transpose(0, 1), augment, generator).contiguous()
 
 
 def centre_view(frames: Pictures, pixels: PixelSpec) -> Clip:
     """Resize and take the centre crop: the plain test view."""
-    pictures = _resize(frames, pixels)
+    pictures = resize(frames, pixels)
     height, width = pictures.shape[-2:]
     return _crop(pictures, (height - pixels.crop_size) // 2, (width - pixels.crop_size) // 2, pixels.crop_size)
 
 
 def three_views(frames: Pictures, pixels: PixelSpec) -> Views:
     """Resize and take three crops along the longer side: its start, its centre, its end."""
-    pictures = _resize(frames, pixels)
+    pictures = resize(frames, pixels)
     down, right = (length - pixels.crop_size for length in pictures.shape[-2:])
     if right >= down:
         corners = [(down // 2, left) for left in (0, right // 2, right)]
@@ -55,7 +59,8 @@ def normalise(clips: Views, pixels: PixelSpec) -> Clips:
     """Subtract the mean and divide by the deviation of each channel, on the device the clips are on.
 
     For the modality `difference`, each frame is then taken from the next one, in which the mean cancels. The last
-    change is repeated, for the last frame has no next one, so T stays as it was.
+    change is repeated, for the last frame has no next one, so T stays as it was. For `flow`, no motion becomes 0, and
+    the deviation is a fixed one, about that of real videos, so that values are of order 1.
 
     Args:
         clips: Bytes 0..255, (B, C, T, H, W).
@@ -64,6 +69,8 @@ def normalise(clips: Views, pixels: PixelSpec) -> Clips:
     Raises:
         ConfigError: Differences of clips of a single frame are wanted.
     """
+    if pixels.modality == "flow":
+        return (clips.float() - ZERO_MOTION) / _FLOW_DEVIATION
     mean, std = (
         torch.tensor(values, device=clips.device).mul(255).view(1, -1, 1, 1, 1) for values in (pixels.mean, pixels.std)
     )
@@ -78,13 +85,22 @@ def _changes(clips: Clips) -> Clips:
     return torch.cat([changes, changes[:, :, -1:]], dim=2)
 
 
-def _resize(frames: Pictures, pixels: PixelSpec) -> Tensor:
+def resize(frames: Pictures, pixels: PixelSpec) -> Tensor:
+    """Bring the short side, or both, to the size asked for; gives (T, C, H, W)."""
     pictures = frames.permute(0, 3, 1, 2)  # (T, C, H, W)
     height, width = pictures.shape[-2:]
     if pixels.resize_mode == "exact":
         return _scale_to(pictures, pixels.resize, pixels.resize)
     short = min(height, width)
     return _scale_to(pictures, round(height * pixels.resize / short), round(width * pixels.resize / short))
+
+
+def _flip(pictures: Tensor, pixels: PixelSpec) -> Tensor:
+    """Exchange left and right (T, C, H, W); what moved to the right then moves to the left."""
+    flipped = pictures.flip(-1)
+    if pixels.modality == "flow":
+        flipped[:, 0].neg_()  # of bytes: 256 - u, and u is never 0
+    return flipped
 
 
 def _scale_to(pictures: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,54 @@
+"""Read the predictions of an evaluation back; `t3d.engine.report` writes them. Nothing is judged here."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from t3d.engine.metrics import VideoResult
+from t3d.errors import CheckpointError
+
+_SCORE = "score:"
+_NAMES = ("predictions.csv", "predictions.parquet")
+
+
+def read_predictions(path: Path) -> tuple[list[VideoResult], tuple[str, ...]]:
+    """One row a video and the names of the classes, exactly as they were written.
+
+    Args:
+        path: A `predictions.csv` or `predictions.parquet`, or the folder it is in.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds something else.
+    """
+    file = next((path / name for name in _NAMES if (path / name).exists()), path / _NAMES[0]) if path.is_dir() else path
+    try:
+        rows = pq.read_table(file).to_pylist() if file.suffix == ".parquet" else _csv_rows(file)
+        labels = tuple(name.removeprefix(_SCORE) for name in rows[0] if name.startswith(_SCORE))
+        return [_result(row, labels) for row in rows], labels
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: no predictions; run t3d evaluate first") from None
+    except (ValueError, KeyError, IndexError, TypeError, csv.Error, pa.ArrowException):
+        raise CheckpointError(f"{file}: not the predictions of an evaluation; run t3d evaluate again") from None
+
+
+def _csv_rows(file: Path) -> list[dict[str, Any]]:
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines, strict=True))
+
+
+def _result(row: Mapping[str, Any], labels: Sequence[str]) -> VideoResult:
+    scores = [row[_SCORE + label] for label in labels]
+    decoded = scores[0] not in ("", None)
+    return VideoResult(
+        video=row["video"],
+        label=labels.index(row["label"]) if row["label"] else -1,
+        scores=tuple(map(float, scores)) if decoded else (),
+        num_views=int(row["num_views"]),
+        views_correct=int(row["views_correct"]),
+        tag=row["tag"],
+        error=row["error"],
+    )
