@@ -1,42 +1,35 @@
-"""Time and peak memory of one training step and one forward pass, each in a fresh process.
+"""Time and peak memory of one training step of a network, each in a fresh process; `t3d models --measure` has forward.
 
     python benchmarks/networks.py --arch t3d_121 t3d_169 --repeats 5 --threads 2
 
 Prints a Markdown table, then the same as JSON. Random weights and clips; no data is read. Memory is the peak resident
-size of the child process above what it held after importing the package, so it holds weights, activations and, for the
-training step, gradients and momentum. The training step starts with one unmeasured step; so does the forward pass.
+size of the process above what it held after importing the package: weights, activations, gradients and momentum. One
+step is made before those that are measured.
 """
 
 import argparse
 import json
-import multiprocessing
-import resource
-import statistics
-import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
+from t3d.engine.costs import in_fresh_process, median_seconds, peak_bytes
 from t3d.models import ARCHITECTURES, create_model
 
-TASKS = {"training step": (2, 3, 16, 112, 112), "forward": (1, 3, 32, 224, 224)}
+SHAPE = (2, 3, 16, 112, 112)
 
 
 def main() -> None:
-    """Measure every asked network at every task."""
+    """Measure every asked network."""
     options = _parser().parse_args()
-    rows = [_in_fresh_process(arch, task, options.repeats, options.threads) for arch in options.arch for task in TASKS]
-    print("| network | task | clips (B x C x T x H x W) | median seconds | peak memory, MB |")
-    print("|---|---|---|---|---|")
+    rows = [in_fresh_process(_measure, arch, options.repeats, options.threads) for arch in options.arch]
+    print(f"Clips of {' x '.join(map(str, SHAPE))} (B x C x T x H x W)\n")
+    print("| network | median seconds of a training step | peak memory, MB |")
+    print("|---|---:|---:|")
     for row in rows:
-        shape = " x ".join(map(str, row["shape"]))
-        print(
-            f"| {row['arch']} | {row['task']} | {shape} | {row['median_seconds']:.2f} | {row['peak_bytes'] / 1e6:.0f} |"
-        )
-    print(json.dumps({"torch": torch.__version__, "threads": options.threads, "rows": rows}, indent=2))
+        print(f"| {row['arch']} | {row['median_seconds']:.2f} | {row['peak_bytes'] / 1e6:.0f} |")
+    print(json.dumps({"torch": torch.__version__, "threads": options.threads, "shape": SHAPE, "rows": rows}, indent=2))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,32 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _in_fresh_process(arch: str, task: str, repeats: int, threads: int) -> dict[str, Any]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (arch, task, repeats, threads))
-
-
-def _measure(arch: str, task: str, repeats: int, threads: int) -> dict[str, Any]:
+def _measure(arch: str, repeats: int, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
-    before = _peak_bytes()
+    before = peak_bytes()
     generator = torch.Generator().manual_seed(0)
-    clips = torch.randn(TASKS[task], generator=generator)
-    step = (_training_step if task == "training step" else _forward)(arch, clips, generator)
-    step()  # allocates the buffers; not measured
-    seconds = [_timed(step) for _ in range(repeats)]
-    return {
-        "arch": arch,
-        "task": task,
-        "shape": TASKS[task],
-        "seconds": seconds,
-        "median_seconds": statistics.median(seconds),
-        "peak_bytes": _peak_bytes() - before,
-    }
-
-
-def _training_step(arch: str, clips: torch.Tensor, generator: torch.Generator) -> Callable[[], None]:
     model = create_model(arch, generator=generator).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    clips = torch.randn(SHAPE, generator=generator)
     labels = torch.zeros(len(clips), dtype=torch.int64)
 
     def step() -> None:
@@ -80,28 +54,8 @@ def _training_step(arch: str, clips: torch.Tensor, generator: torch.Generator) -
         F.cross_entropy(model(clips), labels).backward()
         optimizer.step()
 
-    return step
-
-
-def _forward(arch: str, clips: torch.Tensor, generator: torch.Generator) -> Callable[[], None]:
-    model = create_model(arch, generator=generator).eval()
-
-    def step() -> None:
-        with torch.inference_mode():
-            model(clips)
-
-    return step
-
-
-def _timed(step: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    seconds = median_seconds(step, repeats=repeats)
+    return {"arch": arch, "median_seconds": seconds, "peak_bytes": peak_bytes() - before}
 
 
 if __name__ == "__main__":

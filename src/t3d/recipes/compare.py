@@ -1,101 +1,96 @@
-"""Table the metrics of evaluated runs, with means over splits and seeds."""
+"""Table evaluated runs, and say whether those of the same videos differ by more than chance."""
 
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from t3d.config import CompareConfig
-from t3d.errors import CheckpointError
+from t3d.engine.comparison import Pair, adjusted
 from t3d.files import write_text
 from t3d.recipes.console import warn
+from t3d.recipes.evaluated import Evaluated, read_evaluated
+from t3d.recipes.flips import flips, write_flips
+from t3d.recipes.metrics_table import kinds, means, metrics_table
+from t3d.recipes.paired import by_test_set, pairs_of_kinds, pairs_of_runs
+from t3d.recipes.paired_text import flips_text, kinds_text, runs_text
 
-_HEAD = "| run | dataset | split | seed | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Runs that share videos, set against each other."""
+
+    runs: Sequence[Pair]
+    kinds: Sequence[Pair]
+    flips: Sequence[Sequence[dict[str, Any]]]
+    """For each test set, the videos its runs disagree on."""
 
 
 def run(config: CompareConfig) -> str:
-    """A Markdown table: one row a run, then a mean of those that differ in nothing but split and seed.
+    """The tables as Markdown; files where the flags name some.
 
     Folders that were not evaluated, such as those of transfers, are left out with a warning.
 
     Raises:
-        CheckpointError: A `metrics.json` cannot be read, or there is none at all.
+        CheckpointError: A file of an evaluation cannot be read, or there is none at all.
     """
     evaluated = [path for path in config.runs if not path.is_dir() or (path / "metrics.json").exists()]
     for path in config.runs:
         if path not in evaluated and evaluated:
             warn(f"{path}: no metrics, left out; t3d evaluate {path} makes them")
-    metrics = {str(path): _read(path) for path in evaluated or config.runs}
-    lines = [_HEAD, "|" + "---|" * _HEAD.count(" | ") + "---|"]
-    lines += [_row(name, values) for name, values in metrics.items()]
-    comparable: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for values in metrics.values():
-        comparable[_kind(values)].append(values)
-    lines += [_mean_row(values) for values in comparable.values() if len(values) > 1]
-    table = "\n".join(lines)
+    runs = [read_evaluated(path) for path in evaluated or config.runs]
+    sets = by_test_set(runs) if len(runs) > 1 else []
+    comparison = _compare(sets, baseline=None if config.baseline is None else str(config.baseline))
+    text = "\n\n".join([metrics_table(runs), *_sections(sets, comparison)])
     if config.output is not None:
-        write_text(config.output, table + "\n")
-    return table
+        write_text(config.output, text + "\n")
+    if config.json is not None:
+        write_text(config.json, json.dumps(_figures(runs, comparison), indent=2) + "\n")
+    if config.flips is not None:
+        write_flips(config.flips, [row for rows in comparison.flips for row in rows])
+    return text
 
 
-def show(table: str, config: CompareConfig) -> int:
-    """Print the table."""
-    print(table)
+def show(text: str, config: CompareConfig) -> int:
+    """Print the tables."""
+    print(text)
     return 0
 
 
-def _read(path: Any) -> dict[str, Any]:  # noqa: ANN401
-    file = path / "metrics.json" if path.is_dir() else path
-    try:
-        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        _row("", values), _kind(values)
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: no metrics; run t3d evaluate {path} first") from None
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise CheckpointError(f"{file}: not the metrics of an evaluation; run t3d evaluate again") from None
-    return values
+def _compare(sets: Sequence[Sequence[Evaluated]], *, baseline: str | None) -> Comparison:
+    """Where a dataset's runs were repeated, compare them as such; else one by one."""
+    datasets: dict[str, list[Sequence[Evaluated]]] = defaultdict(list)
+    for same in sets:
+        datasets[same[0].metrics["dataset"]["name"]].append(same)
+    of_runs, of_kinds = [], []
+    for its_sets in datasets.values():
+        repeated = pairs_of_kinds([run for same in its_sets for run in same], baseline)
+        of_kinds += repeated
+        of_runs += [] if repeated else [pair for same in its_sets for pair in pairs_of_runs(same, baseline)]
+    return Comparison(runs=adjusted(of_runs), kinds=adjusted(of_kinds), flips=[list(flips(same)) for same in sets])
 
 
-def _kind(values: dict[str, Any]) -> str:
-    """What runs must share for their mean to mean something."""
-    dataset = {key: values["dataset"].get(key) for key in ("name", "root", "subset")}
-    return json.dumps([dataset, values["protocol"], values["model"]], sort_keys=True)
+def _sections(sets: Sequence[Sequence[Evaluated]], comparison: Comparison) -> list[str]:
+    parts = [kinds_text(comparison.kinds)] if comparison.kinds else []
+    parts += [runs_text(comparison.runs)] if comparison.runs else []
+    return parts + [flips_text(same, rows) for same, rows in zip(sets, comparison.flips, strict=True)]
 
 
-def _row(name: str, values: dict[str, Any]) -> str:
-    video = values["video"]
-    cells = [
-        name,
-        values["dataset"]["name"],
-        values["dataset"]["split_number"],
-        values["seed"],
-        values["protocol"]["views"],
-        video["num_videos"],
-        *(_percent(value) for value in (video["top1"], video["top5"], video["mean_class"], values["clip"]["top1"])),
-    ]
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+def _figures(runs: Sequence[Evaluated], comparison: Comparison) -> dict[str, Any]:
+    keys = "dataset", "seed", "protocol", "model", "video", "clip"
+    return {
+        "runs": [{"run": run.name} | {key: run.metrics[key] for key in keys} for run in runs],
+        "means": [
+            {"kind": kind.name, "runs": [run.name for run in kind.runs], "mean_and_deviation": means(kind)}
+            for kind in kinds(runs)
+            if len(kind.runs) > 1
+        ],
+        "pairs_of_runs": [_pair(pair) for pair in comparison.runs],
+        "pairs_of_kinds": [_pair(pair) for pair in comparison.kinds],
+        "num_flips": [len(rows) for rows in comparison.flips],
+    }
 
 
-def _mean_row(runs: Sequence[dict[str, Any]]) -> str:
-    splits = sorted({values["dataset"]["split_number"] for values in runs})
-    seeds = sorted({values["seed"] for values in runs})
-    columns = [[values["video"][name] for values in runs] for name in ("top1", "top5", "mean_class")]
-    columns.append([values["clip"]["top1"] for values in runs])
-    first = runs[0]
-    cells = [f"**mean of {len(runs)}**, {first['model']['arch']}", first["dataset"]["name"]]
-    cells += [_listed(splits), _listed(seeds), first["protocol"]["views"], "", *map(_mean, columns)]
-    return "| " + " | ".join(cells) + " |"
-
-
-def _mean(column: Sequence[float | None]) -> str:
-    known = [value for value in column if value is not None]
-    return f"{statistics.mean(known):.2%} ± {statistics.stdev(known):.2%}" if len(known) == len(column) else ""
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
+def _pair(pair: Pair) -> dict[str, Any]:
+    return asdict(pair) | {"difference": pair.difference, "verdict": pair.verdict}

@@ -1,0 +1,89 @@
+"""Read evaluated runs to be compared: their figures, and what they said of every video where that is there."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t3d.engine.metrics import VideoResult
+from t3d.engine.predictions import read_predictions
+from t3d.errors import CheckpointError
+
+_OWN = {"--split": 1, "--seed": 1, "--output": 1, "--init": 1, "--resume": 0, "--overwrite": 0}
+"""Flags in which repetitions of one training may differ, with the number of values of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """An evaluated run."""
+
+    name: str
+    metrics: Mapping[str, Any]
+    results: Mapping[str, VideoResult]
+    """By video; empty where there are no predictions."""
+    labels: Sequence[str]
+
+    @property
+    def repetition(self) -> tuple[Any, Any]:
+        """Split and seed: in what runs of one kind may differ."""
+        return self.metrics["dataset"]["split_number"], self.metrics["seed"]
+
+    def test_set(self) -> frozenset[tuple[str, str]]:
+        """The videos and what they show; the same for runs that can be compared video by video."""
+        return frozenset((result.video, self.labels[result.label]) for result in self.results.values())
+
+    def right(self, videos: Iterable[str]) -> list[bool]:
+        """Whether the highest score is that of the label."""
+        return [self.results[video].within(1) for video in videos]
+
+
+def read_evaluated(path: Path) -> Evaluated:
+    """Read a run folder or a `metrics.json`.
+
+    Raises:
+        CheckpointError: There are no metrics, or a file holds something else.
+    """
+    file = path / "metrics.json" if path.is_dir() else path
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        kind(metrics), [metrics["video"][name] for name in ("top1", "top5", "mean_class", "num_videos")]
+        metrics["clip"]["top1"], metrics["dataset"]["split_number"], metrics["seed"], metrics["protocol"]["views"]
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: no metrics; run t3d evaluate {path} first") from None
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+        raise CheckpointError(f"{file}: not the metrics of an evaluation; run t3d evaluate again") from None
+    there = file.name == "metrics.json" and any(file.parent.glob("predictions.*"))
+    results, labels = read_predictions(file.parent) if there else ([], ())
+    return Evaluated(name=str(path), metrics=metrics, results={row.video: row for row in results}, labels=labels)
+
+
+def dataset(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What names the videos, whatever the split."""
+    return {key: metrics["dataset"].get(key) for key in ("name", "root", "subset")}
+
+
+def kind(metrics: Mapping[str, Any]) -> str:
+    """What runs must share for their mean to mean something: all but split and seed."""
+    training = metrics.get("training") or {}
+    lineage = training.get("lineage") or []
+    commands = [
+        training.get("command"),
+        *(row.get("command") or row.get("file") for row in lineage),
+    ]  # a file: published
+    trained = [_without_own(command) for command in commands if command]
+    return json.dumps([dataset(metrics), metrics["protocol"], metrics["model"], trained], sort_keys=True)
+
+
+def _without_own(command: str) -> list[str]:
+    kept, skipped = [], 0
+    for word in shlex.split(command):
+        flag, assigned, _ = word.partition("=")
+        if skipped:
+            skipped -= 1
+        elif flag in _OWN:
+            skipped = 0 if assigned else _OWN[flag]
+        else:
+            kept.append(word)
+    return kept

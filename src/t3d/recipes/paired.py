@@ -1,0 +1,86 @@
+"""Which of several runs are set against each other video by video; what comes of it is `t3d.engine.comparison`."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from t3d.data.formats import load_videos
+from t3d.engine.comparison import Pair, compare_kinds, compare_runs
+from t3d.errors import DataError
+from t3d.recipes.console import warn
+from t3d.recipes.evaluated import Evaluated
+from t3d.recipes.metrics_table import Kind, kinds
+
+Item = TypeVar("Item")
+_MOST = 4
+"""So many runs or kinds are each set against all others; of more, each against the first only."""
+
+
+def by_test_set(runs: Iterable[Evaluated]) -> list[list[Evaluated]]:
+    """Runs of the same videos, together; those without predictions, or with videos of their own, are named."""
+    sets: dict[Hashable, list[Evaluated]] = defaultdict(list)
+    for run in runs:
+        if run.results:
+            sets[run.test_set()].append(run)
+        else:
+            warn(f"{run.name}: no predictions, so not compared video by video; t3d evaluate {run.name} makes them")
+    alone = [same[0].name for same in sets.values() if len(same) == 1]
+    if alone:
+        warn(f"tested on videos that no other run was tested on, so not compared video by video: {', '.join(alone)}")
+    return [same for same in sets.values() if len(same) > 1]
+
+
+def pairs_of_runs(runs: Sequence[Evaluated], baseline: str | None) -> list[Pair]:
+    """A row for each two runs of one test set."""
+    videos = sorted(runs[0].results)
+    groups = _groups_of(runs[0])
+    return [
+        compare_runs(
+            (first.name, second.name),
+            (first.right(videos), second.right(videos)),
+            None if groups is None else [groups[video] for video in videos],
+            generator=np.random.default_rng(0),
+        )
+        for first, second in _chosen(runs, lambda run: run.name == baseline)
+    ]
+
+
+def pairs_of_kinds(runs: Sequence[Evaluated], baseline: str | None) -> list[Pair]:
+    """A row for each two kinds of runs that were both repeated with the same splits and seeds."""
+    chosen = _chosen(kinds(runs), lambda kind: any(run.name == baseline for run in kind.runs))
+    matches = [((first.name, second.name), _matched(first, second)) for first, second in chosen]
+    return [compare_kinds(names, right) for names, right in matches if len(right) > 1]
+
+
+def _chosen(items: Sequence[Item], is_baseline: Callable[[Item], bool]) -> list[tuple[Item, Item]]:
+    baseline = next((item for item in items if is_baseline(item)), None)
+    if baseline is None and len(items) <= _MOST:
+        return list(combinations(items, 2))
+    first = items[0] if baseline is None else baseline
+    return [(first, item) for item in items if item is not first]
+
+
+def _matched(first: Kind, second: Kind) -> list[tuple[list[bool], list[bool]]]:
+    """What two kinds said in runs of the same split, seed and videos."""
+    ours, theirs = ({(run.repetition, run.test_set()): run for run in kind.runs} for kind in (first, second))
+    both = [(run, theirs[key]) for key, run in ours.items() if key in theirs]
+    return [(one.right(sorted(one.results)), other.right(sorted(one.results))) for one, other in both]
+
+
+def _groups_of(run: Evaluated) -> dict[str, str] | None:
+    """What each video shares with others, such as a person; None where no two do, or the dataset is gone."""
+    named = run.metrics["dataset"]
+    root = Path(named.get("root") or ".")
+    lists = [root / f"{named['name']}{suffix}" for suffix in (".csv", ".parquet")]
+    data = next((file for file in lists if file.exists()), root)
+    try:
+        videos = load_videos(data, subset=named["subset"], split=named["split_number"], format=named["format"])
+    except (DataError, KeyError):
+        warn(f"{data}: not there as it was tested, so videos are taken to be independent of each other")
+        return None
+    groups = {sample.name: sample.group for sample in videos.samples if sample.name in run.results}
+    return groups if len(groups) == len(run.results) > len(set(groups.values())) else None
