@@ -12,29 +12,19 @@ sees no test video.
 """
 
 import argparse
-import contextlib
 import csv
-import functools
 import json
-import math
-import multiprocessing
-import os
 import re
 import statistics
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from steps import SHAPES, Step, interval, run_all, validation_list
 from study import arid6_list
-
-if TYPE_CHECKING:
-    from t3d.video.reader import VideoReader
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "transfer"
 HELP = __doc__ or ""
@@ -49,21 +39,7 @@ JITTER = ("--brightness", "0.4", "--contrast", "0.4", "--saturation", "0.4", "--
 RECOLOUR = ("--brightness", "0.8", "--contrast", "0.8", "--saturation", "0.9", "--hue", "0.5")
 """Any hue, and brightness from a fifth to almost twice."""
 DIFFERENCES = ("--modality", "difference")
-SHAPES = "temporal-shapes"
 NO_FLIP = ("--flip-probability", "0")
-T_95 = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Two-sided 95 % points of Student's t, by the number of runs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One command, and the folder it writes."""
-
-    verb: str
-    name: str
-    arguments: tuple[str, ...]
-    seconds: float
-    """Expected on one of two busy cores, for the bill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +111,7 @@ def remedies(data: Path) -> list[Chain]:
     """What might make the transfer help, judged on validation videos: training videos of the built-in data only."""
     condition = Condition(
         name="validation-5-labels",
-        data=str(_validation_list()),
+        data=str(validation_list(Path("runs/transfer-study"))),
         seeds=(0, 1, 2),
         flags=NO_FLIP,
         labels=("--labels-per-class", "5"),
@@ -240,81 +216,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/transfer-study"))
     parser.add_argument("--jobs", type=int, default=2, help="chains at a time, one thread each")
     options = parser.parse_args()
-    if options.study == "report":
-        print("\n".join(_tables()))
-        return
-    chains = STUDIES[options.study](options.data.resolve())
-    left = {step.name + step.verb: step for chain in chains for step in chain.steps if not _done(step, options.output)}
-    hours = sum(step.seconds for step in left.values()) / 3600
-    print(
-        f"{len(chains)} runs, {len(left)} steps to do: {hours:.1f} core hours, {hours / options.jobs:.1f} hours",
-        flush=True,
-    )
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_run, chain, options.output) for chain in chains]):
-            print(done.result(), flush=True)
+    if options.study != "report":
+        chains = STUDIES[options.study](options.data.resolve())
+        run_all(chains, _row, output=options.output, results=RESULTS, jobs=options.jobs)
     print("\n".join(_tables()))
-
-
-def _run(chain: Chain, output: Path) -> str:
-    """Do what is left of a chain, and write its results."""
-    started = time.monotonic()
-    for step in chain.steps:
-        folder = output / step.name
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.with_suffix(".lock")):
-            if not _done(step, output):
-                _t3d(step, folder, output)
-    row = _row(chain, output)
-    (RESULTS / f"{chain.name}.json").write_text(json.dumps(row, indent=2) + "\n")
-    return f"{chain.name}: {time.monotonic() - started:.0f} s, {row['result']}"
-
-
-def _t3d(step: Step, folder: Path, output: Path) -> None:
-    from t3d import cli
-
-    _decode_once()
-    arguments = [re.sub("^@", f"{output}/", argument) for argument in step.arguments]
-    where = [str(folder)] if step.verb == "evaluate" else ["--output", str(folder)]
-    if (folder / "trainer" / "state.pt").exists() and step.verb != "evaluate":
-        where.append("--resume")
-    with folder.with_suffix(".log").open("a") as log, contextlib.redirect_stdout(log):
-        try:
-            cli.main([step.verb, *where, *arguments])
-        except SystemExit as ended:
-            if ended.code:
-                raise RuntimeError(f"{step.verb} {step.name} failed") from ended
-
-
-def _decode_once() -> None:
-    """Keep decoded videos in memory: they are small and read a thousand times, and the pictures stay the same."""
-    from t3d.video import decode
-
-    if not hasattr(decode.BACKENDS["pyav"], "cache_info"):
-        decode.BACKENDS["pyav"] = functools.cache(partial(_decoded, decode.BACKENDS["pyav"]))
-
-
-def _decoded(open_video: Callable[[Path, int], "VideoReader"], path: Path, num_threads: int) -> "VideoReader":
-    from t3d.video.arrays import ArrayVideo
-
-    with open_video(path, num_threads) as video:
-        return ArrayVideo(video.frames(range(len(video))), name=str(path), fps=video.fps)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Two chains may share a step: one does it, the other waits."""
-    import fcntl
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _done(step: Step, output: Path) -> bool:
-    return (output / step.name / ("metrics.json" if step.verb == "evaluate" else "training.json")).exists()
 
 
 def _row(chain: Chain, output: Path) -> dict[str, object]:
@@ -398,7 +303,7 @@ def _line(condition: str, arm: str, rows: list[dict[str, object]]) -> str:
     epochs = [float(str(row["epochs_to_80_percent"])) / float(str(row["epochs"])) for row in rows if "epochs" in row]
     held_out = [row["transfer"]["held_out_matching"] for row in rows if "transfer" in row]  # type: ignore[index]
     cells = [
-        *(condition, arm, str(len(rows)), f"{statistics.mean(results):.1%}", _interval(results)),
+        *(condition, arm, str(len(rows)), f"{statistics.mean(results):.1%}", interval(results)),
         " + ".join(map(str, rows[0]["steps"])),  # type: ignore[call-overload]
         " + ".join(f"{statistics.mean(column):.0f}" for column in zip(*(row["seconds"] for row in rows), strict=True)),  # type: ignore[misc]
         f"{statistics.mean(epochs):.0%} of all" if epochs else "",
@@ -412,41 +317,6 @@ def _line(condition: str, arm: str, rows: list[dict[str, object]]) -> str:
 def _mean(rows: list[dict[str, object]], key: str) -> str:
     values = [float(str(row[key])) for row in rows if key in row]
     return f"{statistics.mean(values):.1%}" if values else ""
-
-
-def _interval(values: list[float]) -> str:
-    """Of the mean, by Student's t; splits and seeds alike count as runs."""
-    if len(values) not in T_95:
-        return ""
-    half = T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
-    mean = statistics.mean(values)
-    return f"{max(0.0, mean - half):.1%} to {min(1.0, mean + half):.1%}"
-
-
-def _validation_list() -> Path:
-    """A quarter of the built-in training videos of each class as a test list; the real test videos stay unseen."""
-    from t3d.recipes.datasets import resolve
-
-    root = resolve(Path(SHAPES))
-    with (root / "videos.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    target = Path("runs/transfer-study/shapes-validation.csv")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _write_csv(target, (_moved(row, root) for row in rows))
-    return target
-
-
-def _moved(row: dict[str, str], root: Path) -> dict[str, str]:
-    number = int(Path(row["path"]).stem)
-    return {**row, "path": str(root / row["path"]), "split": "test" if number >= 75 else "train"}
-
-
-def _write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    lines = list(rows)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from t3d.models.matching import ColourStatistics, Matcher
 from t3d.recipes import device, learning, train, transfer
 from t3d.video.decode import open_video
 from t3d.video.encode import write_video
-from t3d.video.spec import ClipSpec, PixelSpec
+from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec
 
 Caught = SimpleNamespace
 TRANSFER = (*MICRO, "--teacher", "colour_statistics", "--windows", 1)
@@ -69,6 +69,11 @@ def _objective(name: str) -> Callable[[Caught], object]:
     return lambda caught: getattr(caught.objective, name)
 
 
+def _judges(caught: Caught) -> tuple[Any, ...]:
+    """What scores videos, in training, between epochs, and by the weights file."""
+    return caught.objective, caught.hooks.validate.card, caught.hooks.card
+
+
 def _network(caught: Caught) -> nn.Module:
     """What the card describes: the network, or the student in it."""
     network: nn.Module = caught.learner.network
@@ -110,6 +115,11 @@ SHARED: Probes = {
         look=lambda c: {module.p for module in _network(c).modules() if isinstance(module, nn.Dropout)},
         value={0.3},
     ),
+    "head": Probe(
+        flags=("--arch", "c3d", "--head", "mean", "--overrides", "widths=[[2],[2],[2],[2],[2]]"),
+        look=_spec("head"),
+        value="mean",
+    ),
     "ttl_compress": Probe(flags=("--ttl-compress",), look=lambda c: _network(c).spec.ttl_compress, value=True),
     "overrides": Probe(
         flags=("--overrides", "blocks=[1,1,1,1]", "ttl_width=4"),
@@ -127,6 +137,8 @@ SHARED: Probes = {
     "mean": Probe(flags=("--mean", 0.1, 0.2, 0.3), look=_pixels("mean"), value={(0.1, 0.2, 0.3)}),
     "std": Probe(flags=("--std", 0.1, 0.2, 0.3), look=_pixels("std"), value={(0.1, 0.2, 0.3)}),
     "modality": Probe(flags=("--modality", "difference"), look=_pixels("modality"), value={"difference"}),
+    "flow_method": Probe(flags=("--flow-method", "farneback"), look=_pixels("flow_method"), value={"farneback"}),
+    "flow_bound": Probe(flags=("--flow-bound", 0.1), look=_pixels("flow_bound"), value={0.1}),
     "crop": Probe(flags=("--crop", "random"), look=_augment("crop"), value="random"),
     "scales": Probe(flags=("--scales", 0.5, 0.7), look=_augment("scales"), value=(0.5, 0.7)),
     "flip_probability": Probe(flags=("--flip-probability", 0.25), look=_augment("flip_probability"), value=0.25),
@@ -228,6 +240,24 @@ TRAIN_PROBES: Probes = {
     ),
     "inflate": "test_inflate_decides_what_becomes_of_a_kernel",
     "keep_fc": "test_keep_fc_keeps_the_layer_of_the_transfer",
+    "segments": Probe(
+        flags=("--segments", 3, *_ON),
+        look=lambda c: (c.loader.dataset.segments, {holder.segments for holder in _judges(c)}),
+        value=(3, {SegmentSpec(segments=3)}),
+    ),
+    "consensus": Probe(
+        flags=("--segments", 3, "--consensus", "max", *_ON),
+        look=lambda c: {holder.segments.consensus for holder in _judges(c)},
+        value={"max"},
+    ),
+    "consensus_top": Probe(
+        flags=("--segments", 3, "--consensus", "top-k", "--consensus-top", 3, *_ON),
+        look=lambda c: {holder.segments.consensus_top for holder in _judges(c)},
+        value={3},
+    ),
+    "recompute_segments": Probe(
+        flags=("--segments", 3, "--recompute-segments"), look=_objective("recompute_segments"), value=True
+    ),
 }
 
 TRANSFER_PROBES: Probes = {
@@ -582,6 +612,11 @@ def test_machine_options_reach_fabric(
         ("--train-fraction", "1.5"),
         ("--inflate", "centre"),
         ("--keep-fc",),
+        ("--recompute-segments",),
+        ("--segments", "0"),
+        ("--consensus", "max"),
+        ("--consensus-top", "3", "--segments", "2", "--consensus", "top-k"),
+        ("--recompute-segments", "--segments", "2", "--devices", "2"),
         ("--labels-per-class", "5", "--train-fraction", "0.5", "--lr", "1"),
     ],
 )
@@ -614,6 +649,45 @@ def test_value_out_of_range_is_named_for_a_transfer(flags: tuple[str, ...]) -> N
     with pytest.raises(ConfigError, match=flags[0]) as caught:
         _parse("transfer", COMMANDS["transfer"], ["data", *flags])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--hue", "0.1"), "--hue is of pictures"),
+        (("--brightness", "0.1"), "--brightness is of pictures"),
+        (("--std", "0.2", "0.2", "0.2"), "--mean and --std are of pictures"),
+        (("--resize", "15", "--crop-size", "15"), "--resize 15: flow needs pictures of 16 pixels"),
+        (("--flow-bound", "0"), "--flow-bound"),
+        (("--flow-bound", "nan"), "--flow-bound"),
+    ],
+)
+def test_flow_refuses_what_is_of_pictures(flags: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        _parse("train", COMMANDS["train"], ["data", "--modality", "flow", *flags])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_transfer_refuses_flow_for_its_teacher_sees_pictures() -> None:
+    with pytest.raises(ConfigError, match="--modality flow: a transfer needs the pictures"):
+        _parse("transfer", COMMANDS["transfer"], ["data", "--modality", "flow"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("a",), "two run folders or more"),
+        (("a", "b", "--output", "./b"), "--output b: is one of the runs"),
+        (("a", "b", "--weights", "1"), "--weights: 1 values for 2 runs"),
+        (("a", "b", "--weights", "1", "-1"), "must be at least 0"),
+        (("a", "b", "--weights", "0", "0"), "not all 0"),
+        (("a", "b", "--weights", "1", "inf"), "must be at least 0"),
+        (("a", "b", "--weights", "nan", "1"), "must be at least 0"),
+    ],
+)
+def test_fusion_refuses_what_makes_no_sense(flags: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        _parse("fuse", COMMANDS["fuse"], flags)
 
 
 def test_other_commands_refuse_what_makes_no_sense() -> None:

@@ -43,9 +43,13 @@ COMMANDS = {
     "evaluate": Command(
         config="EvaluateConfig", recipe="evaluate", summary="score a run: metrics, predictions, report"
     ),
+    "fuse": Command(config="FuseConfig", recipe="fuse", summary="score several evaluated runs together: two-stream"),
     "predict": Command(config="PredictConfig", recipe="predict", summary="say what happens in videos"),
     "compare": Command(
-        config="CompareConfig", recipe="compare", summary="table several runs, with means over splits and seeds"
+        config="CompareConfig", recipe="compare", summary="table several runs, and say whether they differ"
+    ),
+    "convert": Command(
+        config="ConvertConfig", recipe="convert", summary="turn weights that others published into a file of ours"
     ),
     "data": Command(config="DataConfig", recipe="data", summary="show what a dataset holds, and check it"),
     "models": Command(config="ModelsConfig", recipe="models", summary="list the networks and what they cost"),
@@ -73,7 +77,7 @@ def _guarded(given: list[str]) -> int:
     try:
         return _run(given)
     except T3DError as error:
-        print(f"t3d: error: {error}", file=sys.stderr)
+        print(f"t3d: error: {_own_words(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         if is_first_process():
@@ -86,6 +90,11 @@ def _guarded(given: list[str]) -> int:
         where = "" if error.filename is None else f"{error.filename}: "
         print(f"t3d: error: {where}{error.strerror or error}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _own_words(error: T3DError) -> str:
+    """The message; one that a worker process passed on has its traceback before it."""
+    return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
 def _run(given: list[str]) -> int:

@@ -4,6 +4,7 @@ Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.re
 plain arguments and the small value objects of `t3d.video.spec`. Nothing here imports torch, so `--help` is instant.
 """
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,25 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from t3d.errors import ConfigError
-from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, ViewSpec
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, SegmentSpec, ViewSpec
 
 Format = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
 Accelerator = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Backend = Literal["pyav", "torchcodec"]
+Layout = Literal[
+    "auto",
+    "t3d_authors",
+    "torchvision_densenet",
+    "torchvision_resnet",
+    "torchvision_r3d",
+    "hara_resnet",
+    "hara_densenet",
+    "i3d",
+    "c3d",
+    "c3d_jfzhang",
+    "c3d_mmaction2",
+]
 Flow = Literal["scratch", "transfer", "ft-transfer", "inflation"]
 
 
@@ -27,8 +41,10 @@ class ModelOptions:
 
     arch: str = "t3d_121"
     """Name of the architecture; `t3d models` lists them."""
-    dropout: float = 0.0
-    """Share of the new channels of every dense layer set to zero in training."""
+    head: Literal["published", "mean"] = "published"
+    """The mean of the last map suits clips of every size; C3D and I3D are published with heads that do not."""
+    dropout: float | None = None
+    """Share of values set to zero in training, not the network's own: new channels of a DenseNet, else features."""
     ttl_compress: bool = False
     """Add the 1x1x1 convolution after the concatenation that the authors' deleted code had (T3D only)."""
     keep_last_plane: bool = False
@@ -50,7 +66,7 @@ class StartOptions:
     keep_fc: bool = False
     """Keep the 1024-wide layer that a transfer put on the network, before the new head."""
     freeze: int = 0
-    """Keep the first stages at their initial weights: 1 = stem, 2 = and dense block 1, ... 6 = all but the head."""
+    """Keep the first stages at their initial weights: 1 = stem, 2 = and block 1, ... 6 = all but the classifier."""
     layer_decay: float = 1.0
     """Each stage below the head learns at this fraction of the rate of the one above it."""
 
@@ -169,10 +185,13 @@ class TrainConfig:
     """Go on with the unfinished run in the output folder."""
     overwrite: bool = False
     """Replace a finished run in the output folder."""
+    recompute_segments: bool = False
+    """Hold the activations of one segment only and compute each twice; batch norm then sees one at a time, too."""
     start: StartOptions = field(default_factory=StartOptions)
     labels: LabelOptions = field(default_factory=LabelOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     clip: ClipSpec = field(default_factory=ClipSpec)
+    segments: SegmentSpec = field(default_factory=SegmentSpec)
     pixels: PixelSpec = field(default_factory=PixelSpec)
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
@@ -333,11 +352,11 @@ class EvaluateConfig:
     data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
     """Labelled videos; left out, those the run was trained on (their test list)."""
     output: Path | None = None
-    """Folder for metrics, predictions and report; left out, the run folder."""
+    """Folder for metrics, predictions and report; left out, the run folder, or its `validation` or `train`."""
     split: int | None = None
     """Number of the split; left out, the run's."""
     subset: Literal["test", "validation", "train"] = "test"
-    """Which list of the split."""
+    """Which list of the split; where it has no validation list, the videos that --select-on validation held out."""
     format: Format | None = None
     """Layout of DATA, where it is not recognised by itself."""
     predictions: Literal["csv", "parquet"] = "csv"
@@ -348,6 +367,28 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         _at_least(1, devices=self.devices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseConfig:
+    """Add up the scores of several evaluated runs of the same videos: late fusion, such as of pictures and flow."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")] = ()
+    """Run folders that t3d evaluate has been through, two or more."""
+    output: Path = Path("runs/fused")
+    """Folder for metrics, predictions and report."""
+    weights: tuple[float, ...] = ()
+    """How much each run counts; left out, fitted on RUN/validation (t3d evaluate RUN --subset validation)."""
+
+    def __post_init__(self) -> None:
+        if len(self.runs) < 2:
+            raise ConfigError("give two run folders or more to fuse, such as: t3d fuse runs/rgb runs/flow")
+        if self.output.resolve() in [path.resolve() for path in self.runs]:
+            raise ConfigError(f"--output {self.output}: is one of the runs; name another folder")
+        if self.weights and len(self.weights) != len(self.runs):
+            raise ConfigError(f"--weights: {len(self.weights)} values for {len(self.runs)} runs; give one a run")
+        if self.weights and not (min(self.weights) >= 0 and 0 < sum(self.weights) < math.inf):
+            raise ConfigError(f"--weights {self.weights} must be at least 0, and not all 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,16 +419,48 @@ class PredictConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """Table the metrics of several evaluated runs, with means over splits and seeds."""
+    """Table the metrics of several evaluated runs, and say whether those of the same videos differ."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
-    """Run folders that hold a metrics.json."""
+    """Run folders that hold a metrics.json, and predictions to be compared video by video."""
+    baseline: Path | None = None
+    """The one of them that the others are set against; left out, each against each, beyond four against the first."""
     output: Path | None = None
-    """Markdown file for the table."""
+    """Markdown file for the tables."""
+    json: Path | None = None
+    """JSON file for the same figures."""
+    flips: Path | None = None
+    """CSV file of the videos that some runs name correctly and others do not."""
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise ConfigError("give run folders to compare, such as runs/split1 runs/split2 runs/split3")
+        if len(set(self.runs)) < len(self.runs):
+            raise ConfigError("a run is named twice; name each once")
+        if self.baseline is not None and self.baseline not in self.runs:
+            raise ConfigError(f"--baseline {self.baseline} is none of the runs; name it among them, too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Turn weights that others published into a file of ours; docs/checkpoints.md says which."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """A .pth, .pt or .safetensors file of tensors; code in it is not run."""
+    layout: Annotated[Layout, arg(name="from")] = "auto"
+    """Who wrote the file; `auto` goes by the names of its tensors."""
+    output: Path | None = None
+    """File to write; left out, the name of FILE with .safetensors."""
+    arch: str | None = None
+    """Name of the architecture, where it is none that the layout is known for."""
+    labels: Path | None = None
+    """Names of the classes in the order of the outputs: lines of text, a CSV of numbers and names, or JSON."""
+    bgr: bool = False
+    """The network was trained on blue, green, red; where this is known of a layout, it need not be said."""
+
+    def __post_init__(self) -> None:
+        if self.output is not None and self.output.suffix != ".safetensors":
+            raise ConfigError(f"--output {self.output} must end in .safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,10 +479,22 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsConfig:
-    """List the networks with their parameters, cost and native input."""
+    """List the networks with their parameters, native input and cost, counted or measured."""
 
+    arch: tuple[str, ...] = ()
+    """Names of the networks to list; left out, all."""
+    measure: bool = False
+    """Also measure milliseconds and peak memory of a clip, at the native input and at one common to all (minutes)."""
+    input: tuple[int, int, int] | None = None
+    """Frames, height and width of the common input; with --measure 16 112 112 where left out."""
+    output: Path | None = None
+    """Markdown file for the table."""
     json: bool = False
     """Print JSON."""
+
+    def __post_init__(self) -> None:
+        if self.input is not None and min(self.input) < 1:
+            raise ConfigError(f"--input {' '.join(map(str, self.input))} must be three lengths of at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -435,6 +520,7 @@ def _check_learning(config: "LearningConfig") -> None:
     _at_least(0, plateau_patience=schedule.plateau_patience, seed=run.seed)
     _at_least(0, lr=optimizer.lr, weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm)
     _share(momentum=optimizer.momentum, ema_decay=optimizer.ema_decay, decay_factor=schedule.decay_factor)
+    _check_flow(config.pixels, config.augment)
     if run.seed >= 2**32:
         raise ConfigError(f"--seed {run.seed} must be below 2**32")
     if optimizer.clip_norm == 0:
@@ -455,6 +541,10 @@ def _check_train(config: TrainConfig) -> None:
             raise ConfigError(f"{flag} watches validation loss, but --select-on is none; use --select-on validation")
     if not 0 < config.selection.validation_fraction < 1:
         raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
+    if config.recompute_segments and not config.segments.enabled:
+        raise ConfigError("--recompute-segments goes through several segments one by one; give --segments 2 or more")
+    if config.recompute_segments and config.run.devices * config.run.nodes > 1:
+        raise ConfigError("--recompute-segments works on one device only; lower --batch-size and raise --accumulate")
     if labels.labels_per_class is not None and labels.train_fraction is not None:
         raise ConfigError("--labels-per-class and --train-fraction exclude each other; give one")
     for flag, wanted in {"--inflate": start.inflate is not None, "--keep-fc": start.keep_fc}.items():
@@ -475,8 +565,16 @@ def _check_transfer(config: TransferConfig) -> None:
         raise ConfigError("--control shuffled-pairs exchanges features computed once for all; leave out --live")
     if config.probe.probe is not None and pairs.control == "colour-statistics":
         raise ConfigError("--probe judges a student, and --control colour-statistics has none; leave one out")
+    if config.pixels.modality == "flow":
+        raise ConfigError("--modality flow: a transfer needs the pictures for its teacher; use --modality difference")
     if config.split is None and config.format is not None:
         raise ConfigError("--format is of a labelled dataset; give --split, or leave it out")
+
+
+def _check_flow(pixels: PixelSpec, augment: AugmentSpec) -> None:
+    for name in ("brightness", "contrast", "saturation", "hue"):
+        if pixels.modality == "flow" and getattr(augment, name):
+            raise ConfigError(f"--{name} is of pictures, and --modality flow has no colours; leave it out")
 
 
 def _check_workers(workers: int) -> None:

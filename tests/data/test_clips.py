@@ -183,6 +183,57 @@ def test_a_video_is_closed_even_after_an_error() -> None:
     assert opened[0].closed
 
 
+def _segmented(name: str, *, segments: int = 3, seed: int = 0, **options: object) -> TrainClips:
+    settings = {"clip": ClipSpec(num_frames=4), "augment": PLAIN, "open_video": open_numbered, **options}
+    return TrainClips(_samples(name), pixels=PIXELS, seed=seed, segments=segments, **settings)
+
+
+def _starts(clips: TrainClips, epoch: int) -> list[int]:
+    item = clips[ClipKey(epoch, 0)]
+    assert not isinstance(item, str)
+    return item[0][:, 0, 0, 0, 0].tolist()
+
+
+def test_segments_give_a_clip_each() -> None:
+    """Segments of frames 0-9, 10-19 and 20-29, in each of which a clip of four has seven starts."""
+    clips = _segmented("30-a")
+    views, label = clips[ClipKey(0, 0)]
+    assert (views.shape, views.dtype, label) == ((3, 3, 4, 8, 8), torch.uint8, 0)
+    assert (views[:, 0, :, 0, 0] - views[:, 0, :1, 0, 0]).tolist() == [[0, 1, 2, 3]] * 3
+    drawn = [_starts(clips, epoch) for epoch in range(200)]
+    for number, starts in enumerate(zip(*drawn, strict=True)):
+        assert set(starts) == set(range(10 * number, 10 * number + 7))
+    assert [_starts(_segmented("30-a"), epoch) for epoch in range(5)] == drawn[:5]
+    assert [_starts(_segmented("30-a", seed=1), epoch) for epoch in range(5)] != drawn[:5]
+
+
+def test_segments_of_a_video_are_looked_at_alike() -> None:
+    """Every frame is the same picture, so that only the look could tell segments apart."""
+    picture = torch.randint(256, (16, 20, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    augment = AugmentSpec(crop="random", scales=(1.0, 0.7), brightness=0.3, contrast=0.3, saturation=0.3, hue=0.2)
+    clips = _segmented(
+        "still",
+        augment=augment,
+        clip=ClipSpec(num_frames=4, order="shuffled"),
+        open_video=lambda path: ArrayVideo(picture.expand(30, -1, -1, -1)),
+    )
+    looks = [clips[ClipKey(epoch, 0)][0] for epoch in range(5)]
+    for views in looks:
+        assert torch.equal(views, views[:1].expand_as(views))
+    assert len({views.numpy().tobytes() for views in looks}) == 5
+
+
+def test_an_undecodable_segment_is_an_undecodable_video() -> None:
+    assert _segmented("30-late")[ClipKey(0, 0)] == "30-late: frame 6 is damaged"
+
+
+def test_videos_of_segments_are_stacked() -> None:
+    clips = _segmented("30-a")
+    batch = collate_train([clips[ClipKey(0, 0)], "x: truncated", clips[ClipKey(1, 0)]])
+    assert batch.clips.shape == (2, 3, 3, 4, 8, 8)
+    assert (batch.num_clips, batch.failures) == (2, ["x: truncated"])
+
+
 def test_collation_stacks_the_good_and_names_the_bad() -> None:
     clip = torch.ones(3, 4, 8, 8, dtype=torch.uint8)
     batch = collate_train([(clip, 2), "x: truncated", (2 * clip, 0)])
@@ -297,6 +348,15 @@ def test_evenly_spaced_clips() -> None:
     assert chunk.frames == ((0, 3), (5, 8), (10, 13))
     (chunk,) = _scoring(_samples("14-a"), clips=1, batch_size=8)
     assert chunk.frames == ((5, 8),)
+
+
+def test_segments_are_scored_by_their_centred_clips() -> None:
+    """Frames 0-6, 7-13 and 14-21."""
+    (chunk,) = _scoring(_samples("22-a"), segments=3, batch_size=8)
+    assert chunk.frames == ((1, 4), (8, 11), (16, 19))
+    for length in (3, 4, 9, 14):
+        one, other = (_scoring(_samples(f"{length}-a"), **views) for views in ({"segments": 1}, {"clips": 1}))
+        assert [chunk.frames for chunk in one] == [chunk.frames for chunk in other]
 
 
 def test_clips_a_step_apart_overlap_to_the_last_that_fits() -> None:

@@ -26,7 +26,7 @@ from t3d.engine.checkpoints import (
 )
 from t3d.errors import CheckpointError
 from t3d.models import create_model
-from t3d.video.spec import ClipSpec, PixelSpec
+from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec
 
 MakeModel = Callable[..., nn.Module]
 
@@ -76,6 +76,14 @@ def test_a_card_survives_json() -> None:
     assert json.loads(text)["schema_version"] == 1
 
 
+def test_segments_are_written_only_where_there_are_several(card: ModelCard) -> None:
+    """A t3d that knows of no segments reads the one and refuses the other, which it would score wrongly."""
+    assert "segments" not in json.loads(card.to_json())
+    assert ModelCard.from_json(card.to_json()).segments == SegmentSpec()
+    several = replace(card, segments=SegmentSpec(segments=5, consensus="top-k", consensus_top=3))
+    assert ModelCard.from_json(several.to_json()) == several
+
+
 def _refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         read_weights(path)
@@ -111,6 +119,8 @@ def test_foreign_safetensors_are_refused(metadata: dict[str, str] | None, tmp_pa
         ({"arch": None, "surprise": 1}, "surprise"),
         ({"clip": {"num_frames": 0}}, "num_frames 0"),
         ({"pixels": None}, "cannot be read"),
+        ({"segments": {"segments": 0}}, "segments 0"),
+        ({"segments": 3}, "cannot be read"),
     ],
 )
 def test_descriptions_of_another_kind_are_refused(

@@ -35,6 +35,7 @@ def _metrics(results: list[VideoResult], **changes: object) -> dict[str, Any]:
             "frame_stride": 2,
             "order": "forward",
             "crop_size": 64,
+            "modality": "rgb",
             "resize": 72,
         },
         "selection": "last epoch",

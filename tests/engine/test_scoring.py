@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from t3d.data.samples import Sample
+from t3d.engine.checkpoints import ModelCard
 from t3d.engine.scoring import VideoScores, score_videos
 from t3d.errors import DecodeError
 from t3d.video.arrays import ArrayVideo
-from t3d.video.spec import ClipSpec, PixelSpec, ViewSpec
+from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec, ViewSpec
 
 CLIP = ClipSpec(num_frames=4)
 PIXELS = PixelSpec(resize=32, crop_size=32)
+LABELS = ("clap", "run", "wave")
 NAMES = ["a.mp4", "b.mp4", "bad.mp4", "c.mp4", "d.mp4"]
 
 Samples = Callable[..., tuple[Sample, ...]]
@@ -33,9 +35,14 @@ def _open_breaking(path: Path) -> ArrayVideo:
     return (BreaksAfter if "broken" in path.name else ArrayVideo)(pictures, name=path.name)
 
 
+def _card(clip: ClipSpec, **options: int | str) -> ModelCard:
+    segments = SegmentSpec(**options)
+    return ModelCard(arch="t3d_tiny", overrides={}, labels=LABELS, clip=clip, pixels=PIXELS, segments=segments)
+
+
 def _score(model: nn.Module, samples: Sequence[Sample], source: OpenNoise, **options: object) -> list[VideoScores]:
     views = ViewSpec(**{name: options.pop(name) for name in ("clips", "crops", "batch_size") if name in options})
-    return list(score_videos(model, samples, clip=CLIP, pixels=PIXELS, views=views, source=source, **options))
+    return list(score_videos(model, samples, card=_card(CLIP), views=views, source=source, **options))
 
 
 @pytest.fixture
@@ -108,8 +115,8 @@ def test_shuffled_frames_depend_on_the_file_only(model: nn.Module, samples: Samp
     """The control's score of a video is the same alone and anywhere in a list, and differs from the plain one."""
 
     def score(names: list[str], order: str) -> dict[str, Tensor]:
-        clip = ClipSpec(num_frames=4, order=order)
-        found = score_videos(model, samples(names), clip=clip, pixels=PIXELS, views=ViewSpec(), source=open_noise)
+        card = _card(ClipSpec(num_frames=4, order=order))
+        found = score_videos(model, samples(names), card=card, views=ViewSpec(), source=open_noise)
         return {video.sample.name: video.clip_scores for video in found}
 
     together, alone = score(["b.mp4", "c.mp4", "a.mp4"], "shuffled"), score(["a.mp4"], "shuffled")
@@ -133,6 +140,7 @@ def test_no_videos_give_no_scores(model: nn.Module, open_noise: OpenNoise) -> No
         (ViewSpec(), "non-overlapping clips x centre crop"),
         (ViewSpec(step=8), "clips 8 frames apart x centre crop"),
         (ViewSpec(clips=10, crops=3), "10 evenly spaced clips x 3 crops"),
+        (ViewSpec(segments=3), "3 segments x centre crop"),
     ],
 )
 def test_views_say_what_they_are(views: ViewSpec, text: str) -> None:
@@ -150,3 +158,48 @@ def test_what_is_read_of_the_output_is_the_callers_choice(
     torch.testing.assert_close(plain.clip_scores.softmax(dim=1), shares.clip_scores)
     assert not torch.allclose(plain.clip_scores.sum(dim=1), torch.ones(2))
     torch.testing.assert_close(squared.scores, plain.clip_scores.square().mean(dim=0))
+
+
+def _score_segments(model: nn.Module, samples: Sequence[Sample], source: OpenNoise, **views: int) -> list[VideoScores]:
+    card = _card(CLIP, segments=2, consensus="max")
+    return list(score_videos(model, samples, card=card, views=ViewSpec(**views), source=source))
+
+
+@pytest.mark.parametrize(
+    ("views", "starts"),
+    [
+        ({}, [0, 6]),  # segments of frames 0-4 and 5-10, in which a clip has one start and three
+        ({"segments": 1}, [3]),
+        ({"clips": 3}, [0, 4, 7]),
+        ({"step": 4}, [0, 4]),
+    ],
+)
+def test_a_videos_score_is_the_softmax_of_its_segments_consensus(
+    views: dict[str, int], starts: list[int], model: nn.Module, samples: Samples, open_noise: OpenNoise
+) -> None:
+    (video,) = _score_segments(model, samples(["a.mp4"]), open_noise, **views)
+    pictures = open_noise(Path("a.mp4")).frames(range(11)).float()[:, :, 2:34].permute(3, 0, 1, 2) / 255
+    with torch.no_grad():
+        logits = torch.cat([model(((pictures[:, start : start + 4] - 0.45) / 0.225)[None]) for start in starts])
+    assert [first for first, _ in video.frames] == starts
+    torch.testing.assert_close(video.scores, logits.max(dim=0).values.softmax(dim=0))
+    torch.testing.assert_close(video.clip_scores, logits.softmax(dim=1))  # of a clip by itself
+
+
+def test_chunks_do_not_change_a_consensus_and_errors_take_it_back(
+    model: nn.Module, samples: Samples, open_noise: OpenNoise
+) -> None:
+    videos = samples(["a.mp4", "b.mp4"])
+    whole, parts = (_score_segments(model, videos, open_noise, segments=3, batch_size=size) for size in (8, 2))
+    assert [len(video.logits) for video in (*whole, *parts)] == [1, 1, 2, 2]
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one.scores, other.scores)
+    broken, fine = _score_segments(model, samples(["broken.mp4", "a.mp4"]), _open_breaking, batch_size=1)
+    assert (broken.logits, broken.parts, broken.error) == ([], [], "broken.mp4: frame 4 is damaged")
+    assert len(fine.logits) == 2
+
+
+def test_one_clip_a_segment_is_scored_as_ever(model: nn.Module, samples: Samples, open_noise: OpenNoise) -> None:
+    (plain,) = _score(model, samples(["a.mp4"]), open_noise)
+    assert plain.logits == []
+    assert torch.equal(plain.scores, plain.clip_scores.mean(dim=0))

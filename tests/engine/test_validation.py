@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from t3d.engine.checkpoints import ModelCard
 from t3d.engine.loop import Learner
 from t3d.engine.validation import Validator
 from t3d.video.decode import VideoReader
+from t3d.video.spec import SegmentSpec
 
 MakeLearner = Callable[..., Learner]
 
@@ -81,3 +83,25 @@ def test_a_sure_mistake_is_not_infinitely_bad(
         sure.network.classifier.bias.copy_(torch.tensor([-1e4, 1e4, 0.0]))
     loss, top1 = validator(["a.mp4"])(sure)
     assert (loss, top1) == (pytest.approx(-math.log(1e-12)), 0.0)
+
+
+def test_segments_are_judged_by_their_consensus(
+    card: ModelCard,
+    videos: Callable[..., VideoList],
+    micro_model: Callable[..., nn.Module],
+    learner: MakeLearner,
+    open_noise: OpenVideo,
+) -> None:
+    """Two segments of eleven frames: the centred clips start at frames 0 and 6."""
+    names = ["a.mp4", "b.mp4", "c.mp4"]
+    segments = replace(card, segments=SegmentSpec(segments=2))
+    found = Validator(videos(names), segments, num_workers=0, source=open_noise)(learner(micro_model()))
+    model, losses, hits = micro_model().eval(), [], []
+    for sample in videos(names).samples:
+        pictures = open_noise(sample.path).frames(range(11))[:, :, 2:34].permute(3, 0, 1, 2).float() / 255
+        clips = torch.stack([pictures[:, 0:4], pictures[:, 6:10]])
+        with torch.no_grad():
+            log_scores = model((clips - 0.45) / 0.225).mean(dim=0).log_softmax(dim=0)
+        losses.append(-float(log_scores[sample.label]))
+        hits.append(int(log_scores.argmax()) == sample.label)
+    assert found == pytest.approx((sum(losses) / 3, sum(hits) / 3), rel=1e-5)

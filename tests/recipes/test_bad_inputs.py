@@ -64,6 +64,13 @@ CASES = [
     Case(line=f"train {{data/videos.csv}} {TRAIN} --devices 9", says="9 processes"),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --batch-size 1", says="--batch-size 2"),
     Case(line="train {data/videos.csv} --output {run} --overwrite --arch t3d_122", says="'t3d_122'"),
+    Case(line=f"train {{data/videos.csv}} {TRAIN} --segments 0", says="--segments", installed=True),
+    Case(line=f"train {{data/videos.csv}} {TRAIN} --consensus max", says="--segments 2", installed=True),
+    Case(line=f"train {{data/videos.csv}} {TRAIN} --recompute-segments", says="--segments 2"),
+    Case(
+        line=f"train {{data/videos.csv}} {TRAIN} --segments 2 --consensus top-k --consensus-top 3",
+        says="--consensus-top 3",
+    ),
     # train: folders and weights
     Case(
         line=f"train {{data/videos.csv}} {TRAIN} --init {{run}} --arch densenet3d_tiny", says="t3d_tiny", installed=True
@@ -86,7 +93,7 @@ CASES = [
     Case(
         line=f"train {{data/videos.csv}} {TRAIN} --init {{cut.safetensors}} --inflate repeat", says="{cut.safetensors}"
     ),
-    Case(line=f"train {{data/videos.csv}} {TRAIN} --init {{foreign.safetensors}} --inflate centre", says="DenseNet"),
+    Case(line=f"train {{data/videos.csv}} {TRAIN} --init {{foreign.safetensors}} --inflate centre", says="torchvision_densenet"),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --labels-per-class 0", says="--labels-per-class 0"),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --train-fraction 0", says="share of 0"),
     Case(

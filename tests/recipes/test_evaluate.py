@@ -153,3 +153,38 @@ def test_testing_on_trained_videos_is_said_in_every_result(
     assert "were trained on" in outcome.err
     assert any("were trained on" in line for line in json.loads((tmp_path / "metrics.json").read_text())["warnings"])
     assert "were trained on" in (tmp_path / "report.html").read_text()
+
+
+def _learnt(run: Path) -> set[str]:
+    with (run / "trained_on.csv").open(newline="") as file:
+        return {f"clips/{Path(row['path']).name}" for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("few", [(), ("--labels-per-class", 3)])
+def test_held_out_videos_are_found_again(few: tuple[object, ...], dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    flags = ("--select-on", "validation", "--validation-fraction", 0.4, "--seed", 3, "--max-steps", 1)
+    assert t3d("train", dataset, "--output", run, *MICRO, *flags, *few).code == 0
+    assert t3d("evaluate", run, "--subset", "validation", "--workers", 0).code == 0
+    held_out, learnt = {row["video"] for row in _rows(run / "validation")}, _learnt(run)
+    assert held_out.isdisjoint(learnt)
+    assert len(held_out | learnt) == (6 if few else 8)
+    assert len(held_out) == (2 if few else 4)
+    assert not (run / "metrics.json").exists()  # the result is that of the test
+    metrics = json.loads((run / "validation" / "metrics.json").read_text())
+    assert metrics["dataset"]["subset"] == "validation"
+    assert metrics["warnings"][0] == "these are validation videos, not test videos"
+    assert not any("trained on" in line for line in metrics["warnings"])
+
+
+def test_a_run_that_held_out_nothing_has_no_validation_videos(trained: Path, t3d: Call, tmp_path: Path) -> None:
+    outcome = t3d("evaluate", trained, "--subset", "validation", "--output", tmp_path / "out", "--workers", 0)
+    assert outcome.code == 2
+    assert f"{trained}: held out no validation videos of its own; train with --select-on validation" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_data_are_not_carved(trained: Path, dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    outcome = t3d("evaluate", trained, dataset, "--subset", "validation", "--output", tmp_path / "out")
+    assert outcome.code == 2
+    assert "no validation videos, only test and train" in outcome.err

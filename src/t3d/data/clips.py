@@ -1,4 +1,4 @@
-"""Videos as torch datasets: one random clip for training, every clip for scoring.
+"""Videos as torch datasets: one random clip (of each segment) for training, every clip for scoring.
 
 Each random choice is a function of (seed, epoch, index), never of the worker or of what was read before, so any number
 of workers gives the same clips and a run can be resumed in the middle of an epoch.
@@ -20,7 +20,14 @@ from t3d.data.samples import Sample
 from t3d.errors import DecodeError
 from t3d.tensors import Clip, FrameIndices, Views
 from t3d.video.decode import VideoReader
-from t3d.video.sampling import non_overlapping_clips, random_clip, shuffle_frames, sliding_clips, uniform_clips
+from t3d.video.sampling import (
+    non_overlapping_clips,
+    random_clip,
+    segment_clips,
+    shuffle_frames,
+    sliding_clips,
+    uniform_clips,
+)
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, ViewSpec
 from t3d.video.transforms import centre_view, three_views, train_view
 
@@ -35,7 +42,10 @@ class ClipKey(NamedTuple):
 
 
 class TrainBatch(NamedTuple):
-    """Clips (B, C, T, H, W) uint8, labels (B,), and the videos that could not be decoded."""
+    """Clips (B, C, T, H, W) uint8, labels (B,), and the videos that could not be decoded.
+
+    Where N segments of a video belong together, its clips are (B, N, C, T, H, W).
+    """
 
     clips: Tensor
     labels: Tensor
@@ -43,12 +53,15 @@ class TrainBatch(NamedTuple):
 
     @property
     def num_clips(self) -> int:
-        """B."""
+        """B: of several segments, the videos."""
         return len(self.labels)
 
 
-class TrainClips(Dataset[tuple[Clip, int] | str]):
-    """One random clip of a video; a video that cannot be decoded gives its error's text instead."""
+class TrainClips(Dataset[tuple[Clip | Views, int] | str]):
+    """One random clip of a video, or of each of its segments; a video that cannot be decoded gives its error's text.
+
+    All segments of a video get the same crop, flip and colours, for they show one scene.
+    """
 
     def __init__(
         self,
@@ -59,6 +72,7 @@ class TrainClips(Dataset[tuple[Clip, int] | str]):
         augment: AugmentSpec,
         open_video: OpenVideo,
         seed: int,
+        segments: int = 1,
     ) -> None:
         self.samples = samples
         self.clip = clip
@@ -66,24 +80,33 @@ class TrainClips(Dataset[tuple[Clip, int] | str]):
         self.augment = augment
         self.open_video = open_video
         self.seed = seed
+        self.segments = segments
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: ClipKey) -> tuple[Clip, int] | str:
+    def __getitem__(self, key: ClipKey) -> tuple[Clip | Views, int] | str:
         sample = self.samples[key.video]
         generator = seeded(self.seed, key.epoch, key.video)
         try:
             with self.open_video(sample.path) as video:
                 first, last = frames_of(video, sample)
-                indices = random_clip(last - first, self.clip, generator)
-                frames = video.frames(first + _ordered(indices, self.clip, generator)[0])
+                indices = first + _ordered(self._pick(last - first, generator), self.clip, generator)  # (N, T)
+                looks = [
+                    train_view(video.frames(clip), self.pixels, self.augment, generator.clone_state())  # alike for all
+                    for clip in indices
+                ]
         except DecodeError as error:
             return str(error)
-        return train_view(frames, self.pixels, self.augment, generator), sample.label
+        return looks[0] if self.segments == 1 else torch.stack(looks), sample.label
+
+    def _pick(self, video_length: int, generator: torch.Generator) -> FrameIndices:
+        if self.segments == 1:
+            return random_clip(video_length, self.clip, generator)
+        return segment_clips(video_length, self.clip, self.segments, generator)
 
 
-def collate_train(items: Sequence[tuple[Clip, int] | str]) -> TrainBatch:
+def collate_train(items: Sequence[tuple[Clip | Views, int] | str]) -> TrainBatch:
     """Stack what could be decoded; name what could not."""
     good = [item for item in items if not isinstance(item, str)]
     failures = [item for item in items if isinstance(item, str)]
@@ -207,6 +230,8 @@ class ScoringClips(IterableDataset[Chunk]):
             indices = uniform_clips(video_length, self.clip, self.views.clips)
         elif self.views.step is not None:
             indices = sliding_clips(video_length, self.clip, self.views.step)
+        elif self.views.segments is not None:
+            indices = segment_clips(video_length, self.clip, self.views.segments)
         else:
             indices = non_overlapping_clips(video_length, self.clip)
         name = zlib.crc32(os.fsencode(sample.path.name))  # a video's order depends on nothing but its file's name

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from t3d.errors import CheckpointError, ConfigError
 from t3d.files import complete
 from t3d.models import create_model
-from t3d.video.spec import ClipSpec, PixelSpec
+from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec
 
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "weights.safetensors"
@@ -36,12 +36,19 @@ class ModelCard:
     labels: tuple[str, ...]
     clip: ClipSpec
     pixels: PixelSpec
+    segments: SegmentSpec = field(default_factory=SegmentSpec)
+    """What is judged together, in training and in testing."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Dataset, split, seed, selection, command and ancestors, as JSON values."""
 
     def to_json(self) -> str:
         """The card as one JSON object."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=2)
+        values = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        if (
+            not self.segments.enabled
+        ):  # a t3d that knows of none reads such a file, and refuses one it would score wrongly
+            del values["segments"]
+        return json.dumps(values, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
@@ -51,6 +58,7 @@ class ModelCard:
         if version > SCHEMA_VERSION:
             raise ValueError(f"schema version {version} is newer than this t3d ({SCHEMA_VERSION})")
         values["clip"] = ClipSpec(**values["clip"])
+        values["segments"] = SegmentSpec(**values.get("segments", {}))
         pixels = values["pixels"]
         values["pixels"] = PixelSpec(**{**pixels, "mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])})
         return cls(**{**values, "labels": tuple(values["labels"])})
@@ -155,7 +163,7 @@ def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> Mo
     if misfits:
         raise CheckpointError(
             f"{path}: holds {card.arch}, whose {misfits[0]!r} and {len(misfits) - 1} other tensors do not fit; "
-            f"use --arch {card.arch} with the same options{_as_flags(card.overrides)}"
+            f"use --arch {card.arch} --modality {card.pixels.modality} with the same options{_as_flags(card.overrides)}"
         )
     model.load_state_dict(tensors, strict=False)
     return card
@@ -164,7 +172,7 @@ def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> Mo
 def _as_flags(overrides: Mapping[str, Any]) -> str:
     if not overrides:
         return " (it has none)"
-    if overrides.get("ttl_flat"):
+    if overrides.get("ttl_flat") or overrides.get("flat"):
         return "; it is a 2D twin: give --inflate centre to make a 3D network of it, or --twin to stay with it"
     literals = (f"{name}={json.dumps(value, separators=(',', ':'))}" for name, value in overrides.items())
     return f" (--overrides {shlex.join(literals)})"

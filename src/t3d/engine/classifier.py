@@ -16,8 +16,9 @@ from t3d.engine.checkpoints import ModelCard, load_model
 from t3d.engine.scoring import VideoScores, score_videos
 from t3d.errors import DecodeError
 from t3d.video.arrays import ArrayVideo
-from t3d.video.decode import open_video
-from t3d.video.spec import ViewSpec
+from t3d.video.decode import VideoReader, open_video
+from t3d.video.optical_flow import seen
+from t3d.video.spec import PixelSpec, ViewSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Prediction:
     labels: tuple[str, ...]
     """Class names, likeliest first."""
     scores: tuple[float, ...]
-    """Their mean softmax scores."""
+    """Their softmax scores: the mean over all views, or the softmax of the consensus of segments."""
     num_clips: int
     error: str = ""
 
@@ -55,10 +56,13 @@ class Classifier:
         Raises:
             DecodeError: The file cannot be decoded.
         """
+        pixels = self.card.pixels
         if isinstance(video, str | Path):
             scored = self.score([as_sample(Path(video))], views=views)
         else:
-            scored = self.score([as_sample(Path("array"))], views=views, source=lambda path: ArrayVideo(video))
+            scored = self.score(
+                [as_sample(Path("array"))], views=views, source=lambda path: seen(ArrayVideo(video), pixels)
+            )
         result = as_prediction(next(iter(scored)), self.labels)
         if result.error:
             raise DecodeError(result.error)
@@ -76,12 +80,15 @@ class Classifier:
         return score_videos(
             self.model,
             samples,
-            clip=self.card.clip,
-            pixels=self.card.pixels,
+            card=self.card,
             views=views or ViewSpec(),
             num_workers=num_workers,
-            source=source or partial(open_video),
+            source=source or partial(_open, pixels=self.card.pixels),
         )
+
+
+def _open(path: Path, *, pixels: PixelSpec) -> VideoReader:
+    return seen(open_video(path), pixels)
 
 
 def load(run: Path | str, *, device: str | torch.device | None = None) -> Classifier:

@@ -241,7 +241,8 @@ def _update(learner: Learner, batches: list[Batch], objective: Objective) -> Non
             raise
         raise T3DError(
             f"out of memory with --batch-size {batches[0].num_clips + len(batches[0].failures)}; halve it and double "
-            f"--accumulate (now {objective.accumulate}) for the same update"
+            f"--accumulate (now {objective.accumulate}) for the same update, or with segments add "
+            "--recompute-segments"
         ) from error
     learner.optimizer.zero_grad()
     learner.schedule.step()

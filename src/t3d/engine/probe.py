@@ -93,8 +93,7 @@ def _describe(
         for video in score_videos(
             network,
             videos.samples,
-            clip=card.clip,
-            pixels=card.pixels,
+            card=card,
             views=ViewSpec(),
             num_workers=num_workers,
             source=source,

@@ -121,7 +121,8 @@ def _provenance(metrics: Mapping[str, Any]) -> dict[str, str]:
         "split": dataset["split"],
         "views": protocol["views"],
         "clip": f"{protocol['num_frames']} frames at stride {protocol['frame_stride']}, {protocol['order']}",
-        "crop": f"{protocol['crop_size']} px of {protocol['resize']} px",
+        "crop": f"{protocol['crop_size']} px of {protocol['resize']} px, {protocol['modality']}",
+        **_fusion(metrics),
         "selection": metrics["selection"],
         "seed": str(metrics["seed"]),
         "checkpoint": f"{metrics['checkpoint']['file']} (sha256 {metrics['checkpoint']['sha256']})",
@@ -129,6 +130,13 @@ def _provenance(metrics: Mapping[str, Any]) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in metrics["versions"].items()),
         "date": metrics["created"],
     }
+
+
+def _fusion(metrics: Mapping[str, Any]) -> dict[str, str]:
+    if "fusion" not in metrics:
+        return {}
+    parts = (f"{row['weight']:.3f} x {row['run']}" for row in metrics["fusion"]["runs"])
+    return {"scores": " + ".join(parts), "weights": metrics["fusion"]["origin"]}
 
 
 def _ancestors(metrics: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Loss and accuracy between epochs, on one centred clip a video: cheap, and only for choosing weights and rates."""
+"""Loss and accuracy between epochs, on one centred clip a video (or segment): cheap, for choosing weights and rates."""
 
 import math
 
@@ -20,7 +20,7 @@ class Validator:
 
     Args:
         videos: What to measure on.
-        card: Frames, pixels and labels.
+        card: Frames, pixels, segments and labels.
         num_workers: Processes that decode; 0 decodes here.
         source: Opens a path.
     """
@@ -41,9 +41,8 @@ class Validator:
             videos = score_videos(
                 model,
                 mine,
-                clip=self.card.clip,
-                pixels=self.card.pixels,
-                views=ViewSpec(clips=1),
+                card=self.card,
+                views=ViewSpec(segments=self.card.segments.segments),
                 num_workers=self.num_workers,
                 source=self.source,
             )

@@ -11,6 +11,7 @@ from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
 from t3d.engine.metrics import VideoResult
 from t3d.engine.runs import versions
 from t3d.engine.trained_on import overlap_warning
+from t3d.video.spec import SegmentSpec
 
 SCHEMA_VERSION = 1
 
@@ -24,9 +25,8 @@ def describe(
     caveats = list(trained.get("caveats", []))
     if config.subset != "test":
         caveats.append(f"these are {config.subset} videos, not test videos")
-    else:
+    if config.subset != "train":
         caveats.extend(_overlaps(file.parent, trained, videos))
-    selected = trained.get("select_on", "unknown")
     return {
         "schema_version": SCHEMA_VERSION,
         "model": {"arch": card.arch, "overrides": dict(card.overrides), "num_classes": len(card.labels)},
@@ -40,16 +40,17 @@ def describe(
             "missing": [str(path) for path in videos.missing],
         },
         "protocol": {
-            "views": str(config.scoring.views),
+            "views": _views(config, card),
             "num_frames": card.clip.num_frames,
             "frame_stride": card.clip.frame_stride,
             "order": card.clip.order,
             "resize": card.pixels.resize,
             "crop_size": card.pixels.crop_size,
+            "modality": card.pixels.modality,
             "precision": config.scoring.precision,
-            "averaged": "softmax scores of all views of a video",
+            "averaged": _averaged(card.segments),
         },
-        "selection": "last epoch" if selected == "none" else f"best epoch on {selected} videos",
+        "selection": _selection(trained.get("select_on")),
         "seed": trained.get("seed", 0),
         "training": {key: trained.get(key) for key in ("command", "preset", "lineage")},
         "checkpoint": {"file": str(file), "sha256": file_hash(file)},
@@ -61,8 +62,25 @@ def describe(
     }
 
 
+def _selection(select_on: str | None) -> str:
+    if select_on is None:
+        return "not known"  # others trained these weights
+    return "last epoch" if select_on == "none" else f"best epoch on {select_on} videos"
+
+
+def _views(config: EvaluateConfig, card: ModelCard) -> str:
+    views = card.segments.resolve(config.scoring.views)
+    return f"{views}, {card.segments.rule} of logits" if card.segments.enabled else str(views)
+
+
+def _averaged(segments: SegmentSpec) -> str:
+    if segments.enabled:
+        return f"softmax of the {segments.rule} of the logits of all views of a video; learnt with {segments.segments}"
+    return "softmax scores of all views of a video"
+
+
 def _overlaps(folder: Path, trained: Mapping[str, Any], videos: VideoList) -> list[str]:
-    """What the run itself, and the runs its weights came from, have seen of the test videos."""
+    """What the run itself, and the runs its weights came from, have seen of the videos."""
     ancestors = [Path(ancestor["file"]).parent for ancestor in trained.get("lineage", [])]
     own = overlap_warning(folder, videos)
     inherited = [

@@ -10,17 +10,19 @@ from torch import distributed
 
 from t3d.config import EvaluateConfig
 from t3d.data.samples import VideoList
+from t3d.data.subsets import NoSuchSubsetError
 from t3d.engine.checkpoints import ModelCard, load_model, weights_file
 from t3d.engine.metrics import VideoResult, as_result, summarise
 from t3d.engine.report import write_predictions, write_report
 from t3d.engine.scoring import score_videos
 from t3d.errors import ConfigError, DataError
+from t3d.recipes import plan
 from t3d.recipes.console import counted, say, warn
 from t3d.recipes.datasets import find_videos
 from t3d.recipes.description import describe
 from t3d.recipes.device import build_fabric, launched
 from t3d.recipes.folders import make_folder
-from t3d.video.decode import open_video
+from t3d.recipes.sources import video_source
 
 
 def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
     model, card = load_model(config.weights)
     videos = _find(config, card)
     fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=config.devices)
-    folder = make_folder(config.output or weights_file(config.weights).parent)
+    folder = make_folder(config.output or _own_folder(config))
     with launched(fabric):
         model.to(fabric.device)
         mine = videos.samples[fabric.global_rank :: fabric.world_size]
@@ -37,16 +39,15 @@ def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
             scored = score_videos(
                 model,
                 mine,
-                clip=card.clip,
-                pixels=card.pixels,
+                card=card,
                 views=options.views,
                 num_workers=options.workers,
-                source=partial(open_video, backend=options.backend),
+                source=video_source(card.pixels, backend=options.backend),
             )
             results = _gather([as_result(video) for video in counted(scored, "scoring", total=len(mine))], fabric)
         metrics = describe(config, card, videos, results, command=command) | summarise(results)
         if fabric.is_global_zero:
-            _write(folder, config, metrics, results, card.labels)
+            write_results(folder, metrics, results, card.labels, kind=config.predictions)
     return metrics
 
 
@@ -57,13 +58,25 @@ def _find(config: EvaluateConfig, card: ModelCard) -> VideoList:
     data = config.data or Path(trained["dataset"])
     split = config.split if config.split is not None else trained.get("split", 1)
     layout = config.format or (trained.get("format") if config.data is None else None)
-    videos = find_videos(data, subset=config.subset, split=split, format=layout)
+    find = partial(find_videos, data, split=split, format=layout)
+    try:
+        videos = find(subset=config.subset)
+    except NoSuchSubsetError:
+        if config.subset != "validation" or config.data is not None or config.split is not None:
+            raise
+        videos = plan.find_held_out(find(subset="train"), trained, name=str(config.weights))
     if videos.labels != card.labels:
         raise DataError(
             f"{data}: its {len(videos.labels)} classes are not the {len(card.labels)} of {config.weights} "
             f"(first difference: {_first_difference(videos.labels, card.labels)}); give the data the run was trained on"
         )
     return videos
+
+
+def _own_folder(config: EvaluateConfig) -> Path:
+    """The run folder for test videos; for others one in it, so that they are not taken for the result."""
+    folder = weights_file(config.weights).parent
+    return folder if config.subset == "test" else folder / config.subset
 
 
 def _first_difference(found: Sequence[str], expected: Sequence[str]) -> str:
@@ -83,10 +96,11 @@ def _gather(results: list[VideoResult], fabric: Fabric) -> list[VideoResult]:
     return merged
 
 
-def _write(
-    folder: Path, config: EvaluateConfig, metrics: dict[str, Any], results: list[VideoResult], labels: tuple[str, ...]
+def write_results(
+    folder: Path, metrics: dict[str, Any], results: Sequence[VideoResult], labels: Sequence[str], *, kind: str
 ) -> None:
-    written = write_predictions(folder, results, labels, kind=config.predictions)
+    """Write predictions, metrics and report into one folder, in place of older ones, and show every warning."""
+    written = write_predictions(folder, results, labels, kind=kind)
     for stale in {"predictions.csv", "predictions.parquet"} - {written.name}:
         (folder / stale).unlink(missing_ok=True)
     report = write_report(folder, metrics, results, labels)

@@ -1,7 +1,6 @@
 """Turn flags into what learns (network, loader, optimizer and schedule, objective), and let it learn."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from t3d.engine.loading import class_weights, drawing_weights, train_loader
 from t3d.engine.loop import Learner, Objective, fit
 from t3d.engine.optimisation import build_optimizer, build_schedule, freeze_stages
 from t3d.engine.tensorboard import tensorboard_reporters
-from t3d.models import DenseNet3D, create_model
+from t3d.models import Network, create_model
 from t3d.recipes import plan
 from t3d.recipes.console import TrainingReporter, bar, say, warn
-from t3d.video.decode import open_video
+from t3d.recipes.sources import video_source
 
 
 def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module, list[dict[str, Any]]]:
@@ -47,7 +46,7 @@ def build_model(config: TrainConfig, labels: tuple[str, ...]) -> tuple[nn.Module
     return model, lineage
 
 
-def _initialise(model: DenseNet3D, init: Path, start: StartOptions, labels: tuple[str, ...]) -> ModelCard | None:
+def _initialise(model: Network, init: Path, start: StartOptions, labels: tuple[str, ...]) -> ModelCard | None:
     """Fill the network; gives the card of the weights, which a published file has not."""
     if start.keep_fc:
         keep_fc(model, init)
@@ -77,7 +76,7 @@ def _ancestor(start: StartOptions, parent: ModelCard | None) -> dict[str, Any]:
     return {
         "file": str(file),
         "sha256": file_hash(file),
-        "arch": "densenet (published)" if parent is None else parent.arch,
+        "arch": "2D network (published)" if parent is None else parent.arch,
         "command": None if parent is None else parent.training.get("command"),
         "inflated": start.inflate,
     }
@@ -91,8 +90,9 @@ def build_loader(config: TrainConfig, train: VideoList, fabric: Fabric) -> tuple
         clip=config.clip,
         pixels=config.pixels,
         augment=config.augment,
-        open_video=partial(open_video, backend=options.backend),
+        open_video=video_source(config.pixels, backend=options.backend),
         seed=options.seed,
+        segments=config.segments.segments,
     )
     weights = drawing_weights(train.samples) if config.labels.balance == "sampler" else None
     return _loader(config, clips, fabric, collate_train, weights)
@@ -167,6 +167,8 @@ def build_objective(config: TrainConfig, train: VideoList) -> Classification:
     options, labels = config.optimizer, config.labels
     return Classification(
         pixels=config.pixels,
+        segments=config.segments,
+        recompute_segments=config.recompute_segments,
         label_smoothing=labels.label_smoothing,
         class_weights=class_weights(train.samples, len(train.labels)) if labels.balance == "loss" else None,
         accumulate=options.accumulate,

@@ -1,6 +1,7 @@
 """Turn the flags of a training into its plan: which videos, how many updates, which devices; and check that it fits."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -19,16 +20,18 @@ from t3d.errors import ConfigError, DataError
 from t3d.models import create_model
 from t3d.models.inflation import twin_overrides
 from t3d.models.matching import WIDTH
+from t3d.models.registry import architecture
 from t3d.recipes.datasets import find_videos
 from t3d.recipes.device import build_fabric
-from t3d.video.decode import open_video
+from t3d.recipes.sources import video_source
+from t3d.video.spec import PixelSpec
 
 
 def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[str]]:
     """Training videos, the videos that select the weights, and what every result must say about them."""
     selection = config.selection
     find = partial(find_videos, config.data, split=config.split, format=config.format)
-    train = _few_labels(config, find(subset="train"))
+    train = _few_labels(find(subset="train"), _draws(config))
     caveats: list[str] = []
     try:
         test: VideoList | None = find(subset="test")
@@ -48,17 +51,48 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
     try:
         return train, find(subset="validation"), caveats
     except NoSuchSubsetError:
-        generator = seeded(config.run.seed, Choice.HELD_OUT_VIDEOS, 0)
-        return *carve_validation(train, fraction=selection.validation_fraction, generator=generator), caveats
+        return *_carve(train, _draws(config)), caveats
 
 
-def _few_labels(config: TrainConfig, train: VideoList) -> VideoList:
+def find_held_out(train: VideoList, trained: Mapping[str, Any], *, name: str) -> VideoList:
+    """The videos that a run carved from its training list for validation, and did not learn from.
+
+    Args:
+        train: The whole training list.
+        trained: What the card of the run says of its training.
+        name: Of the run, for the message.
+
+    Raises:
+        DataError: It held none out, or does not say which.
+    """
+    if trained.get("select_on") != "validation" or "validation_fraction" not in trained:
+        raise DataError(f"{name}: held out no validation videos of its own; train with --select-on validation")
+    return _carve(_few_labels(train, trained), trained)[1]
+
+
+def _draws(config: TrainConfig) -> dict[str, Any]:
+    """All that decides which training videos are learnt from."""
+    return {
+        "seed": config.run.seed,
+        "labels_per_class": config.labels.labels_per_class,
+        "train_fraction": config.labels.train_fraction,
+        "validation_fraction": config.selection.validation_fraction,
+    }
+
+
+def _few_labels(train: VideoList, draws: Mapping[str, Any]) -> VideoList:
     """The training videos whose labels are to be used."""
-    options = config.labels
-    if options.labels_per_class is None and options.train_fraction is None:
+    per_class, fraction = draws["labels_per_class"], draws["train_fraction"]
+    if per_class is None and fraction is None:
         return train
-    generator = seeded(config.run.seed, Choice.FEW_LABELS, 0)
-    return take_labels(train, per_class=options.labels_per_class, fraction=options.train_fraction, generator=generator)
+    generator = seeded(draws["seed"], Choice.FEW_LABELS, 0)
+    return take_labels(train, per_class=per_class, fraction=fraction, generator=generator)
+
+
+def _carve(train: VideoList, draws: Mapping[str, Any]) -> tuple[VideoList, VideoList]:
+    """Training and validation."""
+    generator = seeded(draws["seed"], Choice.HELD_OUT_VIDEOS, 0)
+    return carve_validation(train, fraction=draws["validation_fraction"], generator=generator)
 
 
 def check_clips(config: LearningConfig) -> None:
@@ -70,10 +104,13 @@ def check_clips(config: LearningConfig) -> None:
     size, num_frames = config.pixels.crop_size, config.clip.num_frames
     fewest = 1 if isinstance(config, TrainConfig) else 2  # a transfer compares clips of two videos
     num_clips = fewest if config.run.bad_videos == "skip" else config.optimizer.batch_size
+    if isinstance(config, TrainConfig) and not config.recompute_segments:
+        num_clips *= config.segments.segments
+    channels = _channels(config.pixels)
     with torch.device("meta"), torch.no_grad():
-        model = create_model(config.model.arch, num_classes=2, **overrides(config.model))
+        model = create_model(config.model.arch, num_classes=2, **overrides(config.model), **channels)
         try:
-            model(torch.empty(num_clips, 3, num_frames, size, size))
+            model(torch.empty(num_clips, channels.get("in_channels", 3), num_frames, size, size))
         except ValueError:  # a channel of a single value cannot be normalised
             raise ConfigError(
                 f"clips of {num_frames} x {size} x {size} are too small to be learnt from one at a time; use larger "
@@ -102,21 +139,27 @@ def overrides(options: ModelOptions) -> dict[str, Any]:
     """Options of the network that differ from its row in the table.
 
     Raises:
-        ConfigError: One is not of the form NAME=JSON.
+        ConfigError: The network is unknown, or a literal is not of the form NAME=JSON.
     """
+    has_heads = hasattr(architecture(options.arch).spec, "head")
     wanted = {
+        "head": "mean" if options.head == "mean" and has_heads else None,
         "dropout": options.dropout,
-        "ttl_compress": options.ttl_compress,
-        "keep_last_plane": options.keep_last_plane,
+        "ttl_compress": options.ttl_compress or None,
+        "keep_last_plane": options.keep_last_plane or None,
     }
     literals = dict(_literal(text) for text in options.overrides)
-    given = {name: value for name, value in wanted.items() if value} | literals
+    given = {name: value for name, value in wanted.items() if value is not None} | literals
     return twin_overrides(options.arch, **given) if options.twin else given
 
 
 def model_overrides(config: TrainConfig) -> dict[str, Any]:
-    """The same, with the layer that a transfer left on the network where it is to be kept."""
-    return overrides(config.model) | ({"neck": WIDTH} if config.start.keep_fc else {})
+    """The same, with what its input asks for, and the layer that a transfer left on it where that is to be kept."""
+    return overrides(config.model) | _channels(config.pixels) | ({"neck": WIDTH} if config.start.keep_fc else {})
+
+
+def _channels(pixels: PixelSpec) -> dict[str, Any]:
+    return {"in_channels": 2} if pixels.modality == "flow" else {}
 
 
 def _literal(text: str) -> tuple[str, Any]:
@@ -134,7 +177,7 @@ def describe(config: TrainConfig, train: VideoList, **training: object) -> Model
         "format": train.format,
         "split": config.split,
         "split_text": train.split,
-        "seed": config.run.seed,
+        **_draws(config),
         "select_on": config.selection.select_on,
         "preset": config.preset,
         **training,
@@ -145,6 +188,7 @@ def describe(config: TrainConfig, train: VideoList, **training: object) -> Model
         labels=train.labels,
         clip=config.clip,
         pixels=config.pixels,
+        segments=config.segments,
         training=facts,
     )
 
@@ -171,5 +215,5 @@ def build_validator(config: TrainConfig, videos: VideoList | None, card: ModelCa
     """What measures the network between epochs, where there are videos for it."""
     if videos is None:
         return None
-    source = partial(open_video, backend=config.run.backend)
+    source = video_source(config.pixels, backend=config.run.backend)
     return Validator(videos, card, num_workers=config.run.workers, source=source)

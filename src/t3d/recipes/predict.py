@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,16 @@ from rich.table import Table
 
 from t3d.config import PredictConfig
 from t3d.data.listing import VIDEO_SUFFIXES
+from t3d.engine.checkpoints import ModelCard
 from t3d.engine.classifier import Prediction, as_prediction, as_sample, load
+from t3d.engine.scoring import VideoScores
 from t3d.engine.timeline import write_timeline
 from t3d.errors import DataError
-from t3d.recipes.console import counted, say
+from t3d.recipes.console import counted, say, warn
 from t3d.recipes.device import build_fabric
 from t3d.recipes.folders import make_folder
-from t3d.video.decode import open_video
+from t3d.recipes.sources import video_source
+from t3d.video.spec import ViewSpec
 
 
 def run(config: PredictConfig, *, command: str) -> list[Prediction]:
@@ -30,21 +35,33 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
         make_folder(config.timeline)
     fabric = build_fabric(accelerator=options.accelerator, precision=options.precision)
     classifier = load(config.weights, device=fabric.device)
-    scored = classifier.score(
-        [as_sample(path) for path in files],
-        views=options.views,
-        num_workers=options.workers,
-        source=partial(open_video, backend=options.backend),
-    )
+    source = video_source(classifier.card.pixels, backend=options.backend, keep_flow=False)
+    score = partial(classifier.score, source=source)
+    scored = score([as_sample(path) for path in files], views=options.views, num_workers=options.workers)
+    following = _following(options.views, classifier.card)
     predictions = []
     with fabric.autocast():
         for video in counted(scored, "scoring", total=len(files)):
             predictions.append(as_prediction(video, classifier.labels))
             if config.timeline is not None and not video.error:
+                followed = video if following is None else next(score([video.sample], views=following))
                 name = _file_name(video.sample.path, files)
-                written = write_timeline(config.timeline, name, video=video, labels=classifier.labels, top=config.top)
-                say(f"wrote {', '.join(map(str, written))}")
+                _draw(config.timeline / name, followed, labels=classifier.labels, top=config.top)
     return predictions
+
+
+def _draw(path: Path, video: VideoScores, *, labels: Sequence[str], top: int) -> None:
+    if video.error:  # in frames that no segment shows
+        warn(f"no timeline: {video.error}")
+        return
+    written = write_timeline(path.parent, path.name, video=video, labels=labels, top=top)
+    say(f"wrote {', '.join(map(str, written))}")
+
+
+def _following(views: ViewSpec, card: ModelCard) -> ViewSpec | None:
+    """The views of a timeline, where a few segments are what is scored: one clip after the other."""
+    segments = card.segments.resolve(views).segments
+    return None if segments is None else replace(views, segments=None, step=card.clip.span)
 
 
 def show(predictions: list[Prediction], config: PredictConfig) -> int:
