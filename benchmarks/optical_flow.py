@@ -4,8 +4,7 @@
 
 Prints a row a video and method, one thread, milliseconds of wall time a frame. `kept` is computing and writing the
 whole video; `read` is a clip of 32 frames from what was kept, opening included, and `clip of pictures` the same clip
-decoded.
-`deviation` is that of the bytes around no motion, and `held` the share of values beyond the bound.
+decoded. `deviation` is that of the bytes around no motion, and `held` the share of values beyond the bound.
 """
 
 import argparse

@@ -23,6 +23,8 @@ from typing import Any
 
 from steps import SHAPES, Step, interval, run_all, validation_list
 
+from t3d.engine.student import repeated
+
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "ranking"
 HELP = __doc__ or ""
 
@@ -36,6 +38,14 @@ ARMS = {
     "t3d_tiny": ("--keep-last-plane",),
 }
 """Networks, and what lets them see clips of eight frames."""
+PAIRS = {
+    "resnet3d_tiny": "resnet3d_tiny_ttl",
+    "inception3d_tiny": "inception3d_tiny_ttl",
+    "densenet3d_tiny": "t3d_tiny",
+    "one-clip": "three-segments",
+    "batch-48": "three-segments",
+}
+"""Arms that differ in one thing."""
 RATES = ("0.003", "0.01", "0.03", "0.1")
 CLIPS = ("--resize", "48", "--crop-size", "48", "--num-frames", "8", "--workers", "0")
 BUDGET = ("--epochs", "1", "--warmup-steps", "20", "--ema-decay", "0.95")
@@ -130,11 +140,14 @@ def _where(dataset: str, data: Path, seed: int) -> tuple[str, int]:
 
 
 def segments(data: Path, output: Path) -> list[Run]:
-    """T3D with one clip a video, and with three segments; both see every frame within a clip."""
+    """T3D with one clip a video, with three segments, and with one clip of each of three times as many videos.
+
+    Within a clip all see every frame. The third arm has as many clips in an update as the second.
+    """
     arch = "t3d_tiny"
-    arms = {"one-clip": (), "three-segments": ("--segments", "3")}
+    arms = {"one-clip": (), "three-segments": ("--segments", "3"), "batch-48": ("--batch-size", "48")}
     runs = []
-    for seed in range(6):
+    for seed in range(4):
         for dataset in UPDATES:
             where, split = _where(dataset, data, seed)
             flags = _flags(dataset, arch, _best_rate(arch), updates=UPDATES[dataset], stride=1)
@@ -218,7 +231,7 @@ def _tables() -> list[str]:
     lines = ["| study | dataset | arm | runs | video top-1, mean | 95 % interval | each | training clips | seconds |"]
     lines.append("|---|---|---|---:|---:|---|---|---:|---:|")
     ordered = sorted(groups.items(), key=lambda item: (*item[0][:2], -_mean(item[1], "result")))
-    return lines + [_line(*names, group) for names, group in ordered]
+    return [*lines, *(_line(*names, group) for names, group in ordered), "", *_differences(groups)]
 
 
 def _line(study: str, dataset: str, arm: str, rows: list[dict[str, Any]]) -> str:
@@ -230,6 +243,23 @@ def _line(study: str, dataset: str, arm: str, rows: list[dict[str, Any]]) -> str
         f"{_mean(rows, 'seconds'):.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _differences(groups: dict[tuple[str, str, str], list[dict[str, Any]]]) -> list[str]:
+    """Run by run: equal seeds share the order of videos and the clips."""
+    lines = [
+        "| study | dataset | A | B | runs | B - A, points | 95 % interval | p |",
+        "|---|---|---|---|---:|---:|---|---:|",
+    ]
+    for (study, dataset, arm), rows in groups.items():
+        others = {row["seed"]: row for row in groups.get((study, dataset, PAIRS.get(arm, "")), [])}
+        gains = [100 * (others[row["seed"]]["result"] - row["result"]) for row in rows if row["seed"] in others]
+        if len(gains) > 1:
+            shown = repeated(gains)
+            low, high = shown.interval or (shown.mean, shown.mean)
+            figures = f"{len(gains)} | {shown.mean:+.1f} | {low:+.1f} to {high:+.1f} | {shown.p:.3f}"
+            lines.append(f"| {study} | {dataset} | {arm} | {PAIRS[arm]} | {figures} |")
+    return lines
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> float:

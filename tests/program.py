@@ -91,7 +91,21 @@ class Outcome:
 Call = Callable[..., Outcome]
 
 
-def write_dataset(root: Path) -> Path:
+def bright_half(length: int, *, left_is_bright: bool) -> torch.Tensor:
+    """Pictures of which one half is bright, and which all get a little brighter: nothing moves."""
+    frames = torch.full((length, 32, 48, 3), 60, dtype=torch.uint8)
+    frames[:, :, slice(None, 24) if left_is_bright else slice(24, None)] = 200
+    return frames + torch.arange(length, dtype=torch.uint8)[:, None, None, None]
+
+
+def drifting(length: int, *, left_is_bright: bool) -> torch.Tensor:
+    """A soft texture that moves by a pixel a frame, to the right for one class and down for the other."""
+    coarse = torch.rand((1, 3, 8, 12), generator=torch.Generator().manual_seed(0)) * 255
+    texture = torch.nn.functional.interpolate(coarse, (32, 48), mode="bicubic").clamp(0, 255)[0].permute(1, 2, 0).byte()
+    return torch.stack([texture.roll(index, dims=1 if left_is_bright else 0) for index in range(length)])
+
+
+def write_dataset(root: Path, draw: Callable[..., torch.Tensor] = bright_half) -> Path:
     """Eight training and five test videos of two classes, each its own group, listed in `videos.csv`."""
     rows = []
     for split, count in (("train", NUM_TRAIN), ("test", NUM_TEST)):
@@ -99,7 +113,7 @@ def write_dataset(root: Path) -> Path:
             label = "ab"[index % 2]
             path = root / "clips" / f"{split}{index}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_video(path, _frames(8 + index, left_is_bright=label == "a"))
+            write_video(path, draw(8 + index, left_is_bright=label == "a"))
             name = path.relative_to(root).as_posix()
             rows.append({"path": name, "label": label, "split": split, "group": path.stem})
     return write_list(root / "videos.csv", rows)
@@ -111,12 +125,6 @@ def write_list(path: Path, rows: Sequence[dict[str, str]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
-
-
-def _frames(length: int, *, left_is_bright: bool) -> torch.Tensor:
-    frames = torch.full((length, 32, 48, 3), 60, dtype=torch.uint8)
-    frames[:, :, slice(None, 24) if left_is_bright else slice(24, None)] = 200
-    return frames + torch.arange(length, dtype=torch.uint8)[:, None, None, None]
 
 
 def start(*arguments: object, launcher: Sequence[str] = ()) -> "subprocess.Popen[str]":

@@ -660,6 +660,7 @@ def test_value_out_of_range_is_named_for_a_transfer(flags: tuple[str, ...]) -> N
         (("--resize", "15", "--crop-size", "15"), "--resize 15: flow needs pictures of 16 pixels"),
         (("--flow-bound", "0"), "--flow-bound"),
         (("--flow-bound", "nan"), "--flow-bound"),
+        (("--order", "shuffled"), "--order shuffled: .* would leave motion in"),
     ],
 )
 def test_flow_refuses_what_is_of_pictures(flags: tuple[str, ...], reason: str) -> None:

@@ -52,3 +52,15 @@ def test_processes_that_share_a_file_write_under_names_of_their_own(tmp_path: Pa
         shared.write_bytes(b"two")
     assert path.read_bytes() == b"one"  # whose block ended last
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has permissions of this kind")
+def test_files_are_as_open_to_others_as_the_user_wants(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with complete(tmp_path / "a") as unfinished:
+            unfinished.touch(mode=0o600)
+        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)

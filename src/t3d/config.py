@@ -352,7 +352,8 @@ class EvaluateConfig:
     data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
     """Labelled videos; left out, those the run was trained on (their test list)."""
     output: Path | None = None
-    """Folder for metrics, predictions and report; left out, the run folder, or its `validation` or `train`."""
+    """Folder for metrics, predictions and report; left out, the run folder, or its `validation` or `train`; of a file
+    NAME.safetensors the folder NAME beside it instead."""
     split: int | None = None
     """Number of the split; left out, the run's."""
     subset: Literal["test", "validation", "train"] = "test"
@@ -383,6 +384,7 @@ class FuseConfig:
     def __post_init__(self) -> None:
         if len(self.runs) < 2:
             raise ConfigError("give two run folders or more to fuse, such as: t3d fuse runs/rgb runs/flow")
+        _check_named_once(self.runs)
         if self.output.resolve() in [path.resolve() for path in self.runs]:
             raise ConfigError(f"--output {self.output}: is one of the runs; name another folder")
         if self.weights and len(self.weights) != len(self.runs):
@@ -435,8 +437,7 @@ class CompareConfig:
     def __post_init__(self) -> None:
         if not self.runs:
             raise ConfigError("give run folders to compare, such as runs/split1 runs/split2 runs/split3")
-        if len(set(self.runs)) < len(self.runs):
-            raise ConfigError("a run is named twice; name each once")
+        _check_named_once(self.runs)
         if self.baseline is not None and self.baseline not in self.runs:
             raise ConfigError(f"--baseline {self.baseline} is none of the runs; name it among them, too")
 
@@ -509,6 +510,11 @@ class DemoConfig:
     """Control: permute the frames of every clip, in training and testing, so that only appearance is left."""
 
 
+def _check_named_once(runs: tuple[Path, ...]) -> None:
+    if len({path.resolve() for path in runs}) < len(runs):
+        raise ConfigError("a run is named twice; name each once")
+
+
 def _check_learning(config: "LearningConfig") -> None:
     optimizer, schedule, run = config.optimizer, config.schedule, config.run
     _at_least(1, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate, epochs=schedule.epochs)
@@ -520,7 +526,7 @@ def _check_learning(config: "LearningConfig") -> None:
     _at_least(0, plateau_patience=schedule.plateau_patience, seed=run.seed)
     _at_least(0, lr=optimizer.lr, weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm)
     _share(momentum=optimizer.momentum, ema_decay=optimizer.ema_decay, decay_factor=schedule.decay_factor)
-    _check_flow(config.pixels, config.augment)
+    _check_flow(config.clip, config.pixels, config.augment)
     if run.seed >= 2**32:
         raise ConfigError(f"--seed {run.seed} must be below 2**32")
     if optimizer.clip_norm == 0:
@@ -571,7 +577,12 @@ def _check_transfer(config: TransferConfig) -> None:
         raise ConfigError("--format is of a labelled dataset; give --split, or leave it out")
 
 
-def _check_flow(pixels: PixelSpec, augment: AugmentSpec) -> None:
+def _check_flow(clip: ClipSpec, pixels: PixelSpec, augment: AugmentSpec) -> None:
+    if pixels.modality == "flow" and clip.order == "shuffled":
+        raise ConfigError(
+            "--order shuffled: --modality flow is found between neighbours of the video before the order is changed, "
+            "so the control would leave motion in; use --modality rgb or difference"
+        )
     for name in ("brightness", "contrast", "saturation", "hue"):
         if pixels.modality == "flow" and getattr(augment, name):
             raise ConfigError(f"--{name} is of pictures, and --modality flow has no colours; leave it out")

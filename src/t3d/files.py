@@ -21,9 +21,17 @@ def complete(path: Path, *, shared: bool = False) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.stem}{writer}.partial{path.suffix}")
     try:
         yield unfinished
+        unfinished.chmod(0o666 & ~_umask())  # some libraries write for the owner only
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """What the user takes away from others; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:

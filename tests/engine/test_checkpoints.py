@@ -84,6 +84,16 @@ def test_segments_are_written_only_where_there_are_several(card: ModelCard) -> N
     assert ModelCard.from_json(several.to_json()) == several
 
 
+def test_how_flow_is_found_is_written_only_where_it_is_seen(card: ModelCard) -> None:
+    """A t3d that knows of no flow reads the one and refuses the other, which it would take for pictures."""
+    names = {"flow_method", "flow_bound"}
+    assert not names & json.loads(card.to_json())["pixels"].keys()
+    assert ModelCard.from_json(card.to_json()) == card
+    flow = replace(card, pixels=replace(card.pixels, modality="flow"))
+    assert names < json.loads(flow.to_json())["pixels"].keys()
+    assert ModelCard.from_json(flow.to_json()) == flow
+
+
 def _refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         read_weights(path)
@@ -162,8 +172,7 @@ def test_weights_of_another_shape_are_refused(
 
 def test_equal_classes_start_from_the_whole_network(saved: Path, card: ModelCard, micro_model: MakeModel) -> None:
     model = micro_model(seed=5)
-    parent = initialise_from(model, saved, card.labels)
-    assert parent == card
+    assert initialise_from(model, saved, card.labels) == (card, [])
     assert all(torch.equal(model.state_dict()[name], value) for name, value in micro_model().state_dict().items())
 
 
@@ -186,6 +195,45 @@ def test_a_network_that_does_not_fit_is_not_started_from(
     with pytest.raises(CheckpointError, match=r"holds t3d_tiny, whose .* do not fit; use --arch t3d_tiny"):
         initialise_from(model, saved, card.labels)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+DEPTHS = {"ttl_depths": [[1, 3], None, [1, 3, 4]]}
+
+
+def _without_transitions(folder: Path, arch: str) -> tuple[Path, nn.Module]:
+    path, model = folder / WEIGHTS_NAME, create_model(arch, 2, generator=torch.Generator().manual_seed(1))
+    card = ModelCard(arch=arch, overrides={}, labels=("a", "b"), clip=ClipSpec(), pixels=PixelSpec())
+    save_weights(path, model.state_dict(), card)
+    return path, model
+
+
+@pytest.mark.parametrize("arch", ["resnet3d_tiny", "inception3d_tiny", "c3d_tiny"])
+def test_transitions_that_replace_no_weights_stay_random(arch: str, tmp_path: Path) -> None:
+    path, plain = _without_transitions(tmp_path, arch)
+    model, fresh = (create_model(arch, 2, generator=torch.Generator().manual_seed(5), **DEPTHS) for _ in range(2))
+    _, random = initialise_from(model, path, ("a", "b"))
+    assert {name.split(".branches.")[0] for name in random} == {"stages.transition1", "stages.transition3"}
+    assert {*random} == fresh.state_dict().keys() - plain.state_dict().keys()
+    expected = plain.state_dict() | {name: fresh.state_dict()[name] for name in random}
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
+def test_transitions_of_other_depths_do_not_fit(tmp_path: Path) -> None:
+    """They have a counterpart, of which a part would be lost or left random."""
+    deep = {"ttl_depths": [[1, 3, 4], None, None]}
+    path = tmp_path / WEIGHTS_NAME
+    card = ModelCard(arch="resnet3d_tiny", overrides=deep, labels=("a",), clip=ClipSpec(), pixels=PixelSpec())
+    save_weights(path, card.build().state_dict(), card)
+    for other in ([[1, 3], None, None], [[1, 3, 4, 6], None, None], [None, None, None]):
+        with pytest.raises(CheckpointError, match=r"holds resnet3d_tiny, whose .* do not fit"):
+            initialise_from(create_model("resnet3d_tiny", 1, ttl_depths=other), path, ("a",))
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("densenet3d_121", "t3d_121"), ("resnet3d_tiny", "resnet3d_tiny_ttl")])
+def test_a_network_whose_blocks_have_other_widths_is_no_start(given: str, wanted: str, tmp_path: Path) -> None:
+    path, _ = _without_transitions(tmp_path, given)
+    with pytest.raises(CheckpointError, match=rf"holds {given}, whose .* do not fit"):
+        initialise_from(create_model(wanted, 2), path, ("a", "b"))
 
 
 def test_the_hash_is_the_start_of_sha256(tmp_path: Path) -> None:
@@ -290,7 +338,7 @@ def test_a_training_starts_from_a_network_without_classes(
     """Head and neck are new; everything else is taken over."""
     path, tensors = _without_classes(tmp_path, card)
     model, fresh = micro_model(seed=5, neck=neck), micro_model(seed=5, neck=neck).state_dict()
-    assert initialise_from(model, path, card.labels).labels == ()
+    assert initialise_from(model, path, card.labels)[0].labels == ()
     own = [name for name in fresh if name.startswith(("classifier.", "neck."))]
     assert len(own) == (4 if neck else 2)
     assert all(model.state_dict()[name].equal(fresh[name]) for name in own)

@@ -93,6 +93,14 @@ def test_a_row_without_label_has_none() -> None:
     assert (row["label"], row["predicted"], row["correct"]) == (None, "clap", False)
 
 
+def test_how_flow_was_found_is_said_where_it_was_seen(tmp_path: Path) -> None:
+    results = _results()
+    pictures, flow = _metrics(results), _metrics(results)
+    flow["protocol"] |= {"modality": "flow", "flow_method": "farneback", "flow_bound": 0.1}
+    pages = [write_report(tmp_path, metrics, results, LABELS).read_text() for metrics in (pictures, flow)]
+    assert ["farneback, up to 0.1 of the short side" in page for page in pages] == [False, True]
+
+
 class _Page(HTMLParser):
     """Tags, addresses and headings of a page, and whether tags close in order."""
 

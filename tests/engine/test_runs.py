@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ TRAIN: dict[str, Any] = {
     "augment": {"scales": [1.0, 0.9]},
     "run": {"workers": 2, "checkpoint_steps": 200, "seed": 0},
 }
+DEFAULTS = {**TRAIN, "optimizer": {"lr": 0.5, "batch_size": 64, "clip_norm": None}}
 
 
 def _touch(folder: Path, *names: str) -> Path:
@@ -86,6 +88,12 @@ def test_the_configuration_holds_the_card_and_every_flag(tmp_path: Path, card: M
     assert set(versions()) == {"t3d", "torch", "av", "python"}
 
 
+def test_opencv_is_named_where_flow_was_seen(tmp_path: Path, card: ModelCard) -> None:
+    cv2 = pytest.importorskip("cv2")
+    write_config(tmp_path, replace(card, pixels=replace(card.pixels, modality="flow")), TRAIN)
+    assert json.loads((tmp_path / "config.json").read_text())["versions"] == {**versions(), "opencv": cv2.__version__}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -97,7 +105,15 @@ def test_the_configuration_holds_the_card_and_every_flag(tmp_path: Path, card: M
 )
 def test_the_same_training_may_go_on(change: dict[str, Any], tmp_path: Path, card: ModelCard) -> None:
     write_config(tmp_path, card, TRAIN)
-    check_same_training(tmp_path, TRAIN | change)
+    check_same_training(tmp_path, TRAIN | change, defaults=DEFAULTS)
+
+
+def test_a_run_begun_before_there_was_a_flag_had_its_default(tmp_path: Path, card: ModelCard) -> None:
+    write_config(tmp_path, card, TRAIN)
+    defaults = {**DEFAULTS, "segments": {"segments": 1}, "head": "published"}
+    check_same_training(tmp_path, {**TRAIN, "segments": {"segments": 1}, "head": "published"}, defaults=defaults)
+    with pytest.raises(ConfigError, match="was started with --segments 1, now it is 3; resume with the same flags"):
+        check_same_training(tmp_path, {**TRAIN, "segments": {"segments": 3}}, defaults=defaults)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +128,7 @@ def test_the_same_training_may_go_on(change: dict[str, Any], tmp_path: Path, car
 def test_another_training_may_not(change: dict[str, Any], message: str, tmp_path: Path, card: ModelCard) -> None:
     write_config(tmp_path, card, TRAIN)
     with pytest.raises(ConfigError, match=f"was started with {message}; resume with the same flags"):
-        check_same_training(tmp_path, TRAIN | change)
+        check_same_training(tmp_path, TRAIN | change, defaults=DEFAULTS)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", "{half"])
@@ -120,4 +136,4 @@ def test_an_unreadable_configuration_is_named(content: str | None, tmp_path: Pat
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"config\.json: cannot be read .*; start again with --overwrite"):
-        check_same_training(tmp_path, TRAIN)
+        check_same_training(tmp_path, TRAIN, defaults=DEFAULTS)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from t3d.data.samples import UNLABELLED, Sample, VideoList
-from t3d.engine.trained_on import LIST_NAME, check_same_videos, overlap_warning, write_trained_on
-from t3d.errors import ConfigError
+from t3d.engine.trained_on import LIST_NAME, check_held_out, check_same_videos, overlap_warning, write_trained_on
+from t3d.errors import ConfigError, DataError
 
 
 def _videos(root: Path, *names: str) -> VideoList:
@@ -32,6 +32,16 @@ def test_tested_videos_that_were_trained_on_are_counted(tmp_path: Path) -> None:
     text = overlap_warning(tmp_path, _videos(tmp_path / "data", "c-1", "a-2", "b-1"))
     assert text.startswith("2 of 3 videos")
     assert "first a-2" in text
+
+
+@pytest.mark.parametrize("name", ["b-1", "b-2"])
+def test_held_out_videos_and_their_groups_were_not_trained_on(name: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    check_held_out(tmp_path, _videos(data, name))  # weights without a list: nothing is known
+    write_trained_on(tmp_path, _videos(data, "a-1", "b-1"))
+    check_held_out(tmp_path, _videos(data, "c-1", "d-1"))
+    with pytest.raises(DataError, match=f"{name} would be a validation video today"):
+        check_held_out(tmp_path, _videos(data, "c-1", name))
 
 
 def test_equal_group_names_of_another_dataset_are_no_overlap(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_every_length_is_divided_and_rounded_up(size: tuple[int, int, int]) -> N
 @pytest.mark.parametrize("rectify", [True, False])
 @pytest.mark.parametrize("same", [True, False])
 def test_convolution_norm_and_relu_in_this_order(same: bool, rectify: bool) -> None:
-    layer = ConvNorm(3, 4, kernel=(3, 3, 5), stride=(2, 2, 1), rectify=rectify, same=same, eps=0.5, momentum=0.25)
+    layer = ConvNorm(3, 4, kernel=(3, 3, 5), stride=(2, 2, 1), rectify=rectify, same=same, norm=(0.5, 0.25))
     layer = layer.double().eval()
     with torch.no_grad():
         for name, tensor in layer.norm.named_buffers():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,9 @@ from t3d.errors import CheckpointError, ConfigError
 from t3d.models import LAYOUTS, Network, create_model, from_published, read_published
 from t3d.models.inflation import inflate
 from t3d.models.published import Published, published_name, recognise
+from t3d.video.optical_flow import quantise
 from t3d.video.spec import PixelSpec
+from t3d.video.transforms import normalise
 
 slow = pytest.mark.slow
 
@@ -223,10 +226,13 @@ def test_networks_of_flow_see_the_range_they_were_made_for() -> None:
     tensors["logits.conv3d.weight"] = tensors["logits.conv3d.weight"][:, :, None, None, None]
     found = read_published(tensors, arch="inception3d_tiny")
     assert found.overrides == {"in_channels": 2}
-    assert found.pixels == PixelSpec(modality="flow")
-    moved = torch.randint(1, 256, (1, 2, 16, 32, 32), generator=torch.Generator().manual_seed(1))
-    published = (moved - 128) / 127  # none is 0, the largest is 1
-    ours = (moved - 128) / 12
+    assert found.pixels == PixelSpec(modality="flow", flow_bound=20 / 256)
+    levels = torch.randint(-140, 141, (1, 2, 16, 32, 32), generator=torch.Generator().manual_seed(1))
+    motion = levels * (20 / 127)  # pixels, some of them more than 20
+    published = (motion / 20).clamp(-1, 1)
+    fields = motion[0].permute(1, 2, 3, 0).numpy()  # (T, H, W, 2)
+    seen = np.stack([quantise(field, found.pixels.flow_bound * found.pixels.resize) for field in fields])
+    ours = normalise(torch.from_numpy(seen).permute(3, 0, 1, 2)[None], found.pixels)
     with torch.no_grad():
         torch.testing.assert_close(_build(found)(ours), original(published), rtol=1e-4, atol=1e-5)
     with pytest.raises(CheckpointError, match="2 channels are not blue, green and red; leave out --bgr"):
@@ -238,6 +244,10 @@ def test_channels_of_unknown_meaning_are_refused(channels: int) -> None:
     _, tensors = _published("resnet3d_tiny", "hara_resnet", in_channels=channels)
     with pytest.raises(CheckpointError, match=f"a network of {channels} channels, and it is not known what they hold"):
         read_published(tensors, arch="resnet3d_tiny")
+
+
+def test_the_rate_of_torchvision_is_said_to_differ() -> None:
+    assert "published at 15 frames a second and five clips a video" in LAYOUTS["torchvision_r3d"].inexact
 
 
 def test_preprocessing_is_as_published() -> None:

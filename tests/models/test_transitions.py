@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from t3d.errors import ConfigError
 from t3d.models import TemporalTransition
-from t3d.models.transitions import DenseTransition, HalvingPool
+from t3d.models.transitions import DenseTransition, HalvingPool, same_width_transition
 
 
 def _padded(features: np.ndarray, plane: int, row: int, column: int) -> np.ndarray:
@@ -137,3 +138,10 @@ def test_a_still_map_leaves_no_trace_of_its_ends_when_they_are_repeated() -> Non
 )
 def test_time_is_halved_unless_told_otherwise(pool: Callable[[], HalvingPool], num_planes: int, left: int) -> None:
     assert pool()(torch.zeros(1, 2, num_planes, 6, 5)).shape == (1, 2, left, 3, 2)
+
+
+@pytest.mark.parametrize("depths", [(), (0, 3), (1, -1)])
+@pytest.mark.parametrize("build", [TemporalTransition, same_width_transition])
+def test_depths_that_look_at_nothing_are_refused(build: Callable[..., object], depths: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="must name frames, each at least 1"):
+        build(6, depths=depths)

@@ -93,7 +93,10 @@ CASES = [
     Case(
         line=f"train {{data/videos.csv}} {TRAIN} --init {{cut.safetensors}} --inflate repeat", says="{cut.safetensors}"
     ),
-    Case(line=f"train {{data/videos.csv}} {TRAIN} --init {{foreign.safetensors}} --inflate centre", says="torchvision_densenet"),
+    Case(
+        line=f"train {{data/videos.csv}} {TRAIN} --init {{foreign.safetensors}} --inflate centre",
+        says="torchvision_densenet",
+    ),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --labels-per-class 0", says="--labels-per-class 0"),
     Case(line=f"train {{data/videos.csv}} {TRAIN} --train-fraction 0", says="share of 0"),
     Case(

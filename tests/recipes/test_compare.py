@@ -195,6 +195,32 @@ def test_repeated_runs_are_compared_as_such(t3d: Call, tmp_path: Path) -> None:
     assert "7 runs disagree on 2 of 4 videos" in text
 
 
+def test_a_run_of_a_kind_that_was_not_repeated_has_rows_of_its_own(t3d: Call, tmp_path: Path) -> None:
+    runs = [_tested(tmp_path / f"{arch}{seed}", "1100", seed=seed, arch=arch) for arch in "ab" for seed in (0, 1)]
+    runs.append(_tested(tmp_path / "c0", "1110", arch="c"))
+    figures = _figures(t3d, runs, tmp_path)
+    assert [(pair["first"], pair["second"]) for pair in figures["pairs_of_kinds"]] == [("a", "b")]
+    assert [(pair["first"], pair["second"]) for pair in figures["pairs_of_runs"]] == [(str(runs[0]), str(runs[4]))]
+    figures = _figures(t3d, [*runs, "--baseline", runs[4]], tmp_path)
+    assert figures["pairs_of_kinds"] == []
+    assert [pair["second"] for pair in figures["pairs_of_runs"]] == [str(run) for run in runs[:4]]
+
+
+def test_a_second_run_of_the_same_seed_is_named_and_the_first_is_compared(t3d: Call, tmp_path: Path) -> None:
+    runs = [
+        _tested(tmp_path / f"{arch}{seed}", "1100" if arch == "a" else "1110", seed=seed, arch=arch)
+        for arch in "ab"
+        for seed in (0, 1)
+    ]
+    again = _tested(tmp_path / "again", "0000", seed=1, arch="b")
+    outcome = t3d("compare", *runs, again, "--json", tmp_path / "figures.json")
+    said = f"{again}: like {runs[3]} in everything, split and seed too"
+    assert [line.startswith(f"warning: {said}") for line in outcome.err.splitlines()] == [True]
+    (pair,) = json.loads((tmp_path / "figures.json").read_text())["pairs_of_kinds"]
+    assert pair["counts"] == {"both": 4, "only_first": 0, "only_second": 2, "neither": 2}
+    assert "warning" not in t3d("compare", *runs).err
+
+
 @pytest.mark.parametrize(("num_runs", "num_pairs"), [(4, 6), (5, 4)])
 def test_few_runs_are_set_against_each_other_and_many_against_the_first(
     num_runs: int, num_pairs: int, t3d: Call, tmp_path: Path
@@ -257,3 +283,24 @@ def test_groups_come_from_the_list_of_the_dataset(t3d: Call, tmp_path: Path) -> 
     outcome = t3d("compare", *runs)
     assert "taken to be independent" in " ".join(outcome.err.split())
     assert outcome.code == 0
+
+
+def test_carved_validation_videos_keep_their_groups(t3d: Call, tmp_path: Path) -> None:
+    """The list has no validation part; the runs were tested on four of its training videos, two of a group."""
+    runs = _tested(tmp_path / "a", "0000"), _tested(tmp_path / "b", "1100")
+    rows = [
+        {"path": f"{index:02}.mp4", "label": ("clap", "wave")[index % 2], "split": split, "group": f"g{index // 2}"}
+        for split, indices in (("train", range(6)), ("test", range(6, 8)))
+        for index in indices
+    ]
+    write_list(tmp_path / "clips.csv", rows)
+    for index in range(8):
+        (tmp_path / f"{index:02}.mp4").touch()
+    for run in runs:
+        metrics = json.loads((run / "metrics.json").read_text())
+        metrics["dataset"] |= {"root": str(tmp_path), "format": "csv", "subset": "validation"}
+        (run / "metrics.json").write_text(json.dumps(metrics))
+    outcome = t3d("compare", *runs, "--json", tmp_path / "figures.json")
+    assert "independent" not in outcome.err
+    (pair,) = json.loads((tmp_path / "figures.json").read_text())["pairs_of_runs"]
+    assert pair["interval_by_group"] == [0.0, 1.0]  # of two groups, one is all right and one all wrong

@@ -123,6 +123,8 @@ def test_predictions_and_results_of_converted_weights(
     assert evaluated.code == 0
     metrics = json.loads((tmp_path / "results" / "metrics.json").read_text())
     assert (metrics["selection"], metrics["protocol"]["num_frames"]) == ("not known", 16)
+    assert metrics["seed"] == "not known"
+    assert f"| {tmp_path / 'results'} | videos | 1 | not known |" in t3d("compare", tmp_path / "results").out
     assert "published weights (published.pth, kenshohara/3D-ResNets-PyTorch" in metrics["warnings"][0]
     with (tmp_path / "results" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -151,6 +153,24 @@ def test_a_training_starts_from_converted_weights(publish: Publish, dataset: Pat
     assert (ancestor["arch"], ancestor["command"]) == ("resnet3d_tiny", f"t3d convert {path} --arch resnet3d_tiny")
 
 
+def test_published_weights_start_a_network_with_temporal_transitions(
+    publish: Publish, dataset: Path, t3d: Call, tmp_path: Path
+) -> None:
+    path, original = publish("hara_resnet")
+    assert t3d("convert", path, "--arch", "resnet3d_tiny").code == 0
+    start, run = path.with_suffix(".safetensors"), tmp_path / "run"
+    depths = ("--overrides", "ttl_depths=[[1,3,6],[1,3,4],null]")
+    flags = ("--arch", "resnet3d_tiny", *depths, "--output", run, *MICRO, "--max-steps", 1, "--lr", 0)
+    outcome = t3d("train", dataset, "--init", start, *flags)
+    assert outcome.code == 0, outcome.err
+    tensors, _ = read_weights(run)
+    count = sum(name.startswith("stages.transition") for name in tensors)
+    assert f"{start}: all of resnet3d_tiny fits, {count} tensors stay random" in outcome.err
+    assert "random: stages.transition1, stages.transition2\n" in outcome.err
+    trunk = {name: tensor for name, tensor in original.named_parameters() if not name.startswith("classifier.")}
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in trunk.items())
+
+
 def test_a_published_2d_resnet_is_inflated(publish: Publish, dataset: Path, t3d: Call, tmp_path: Path) -> None:
     path, _ = publish("torchvision_resnet")
     flags = ("--arch", "resnet3d_tiny", "--output", tmp_path / "run", *MICRO, "--max-steps", 1)
@@ -174,7 +194,10 @@ def test_networks_of_optical_flow_say_so(publish: Publish, t3d: Call) -> None:
     path, _ = publish("i3d", in_channels=2)
     assert t3d("convert", path, "--arch", "inception3d_tiny").code == 0
     _, card = read_weights(path.with_suffix(".safetensors"))
-    assert (card.overrides, card.pixels) == ({"in_channels": 2}, PixelSpec(modality="flow"))
+    assert (card.overrides, card.pixels) == (
+        {"in_channels": 2},
+        PixelSpec(modality="flow", flow_bound=20 / 256),
+    )
     assert card.clip == ClipSpec(num_frames=64)
     assert "another method of finding optical flow" in card.training["caveats"][-1]
 
@@ -241,6 +264,17 @@ def test_weights_of_another_network_are_refused(publish: Publish, t3d: Call, tmp
     assert _refusal(t3d, _save(tmp_path / "b.pth", {"a.weight": torch.zeros(1)})) == (
         f"no layout suits these 1 names: 'a.weight' is not of {', '.join(LAYOUTS)}"
     )
+
+
+def test_weights_that_are_no_numbers_are_refused(publish: Publish, t3d: Call) -> None:
+    path, _ = publish("hara_resnet")
+    content = torch.load(path)
+    content["state_dict"]["module.layer2.0.conv1.weight"][0, 0, 0, 0, 0] = float("nan")
+    torch.save(content, path)
+    outcome = t3d("convert", path, "--arch", "resnet3d_tiny")
+    assert outcome.code == 2
+    assert "stages.block2.0.layers.0.conv.weight (our name) holds values that are no numbers" in outcome.err
+    assert not path.with_suffix(".safetensors").exists()
 
 
 def test_what_is_there_is_not_written_over(publish: Publish, t3d: Call) -> None:

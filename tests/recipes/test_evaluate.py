@@ -33,6 +33,14 @@ def test_run_folder_holds_what_the_readme_promises(trained: Path, t3d: Call, tmp
     assert not list(run.rglob("*.partial*"))
 
 
+def test_weights_of_an_unfinished_training_say_so(trained: Path, t3d: Call, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "training.json").unlink()
+    outcome = t3d("evaluate", run, "--workers", 0)
+    assert "the training of these weights has not ended; t3d train --resume goes on with it" in outcome.err
+    assert "has not ended" in json.loads((run / "metrics.json").read_text())["warnings"][0]
+
+
 def test_metrics_are_the_fractions_of_the_predictions(evaluated: Path) -> None:
     metrics, rows = json.loads((evaluated / "metrics.json").read_text()), _rows(evaluated)
     assert metrics["schema_version"] == 1
@@ -175,6 +183,41 @@ def test_held_out_videos_are_found_again(few: tuple[object, ...], dataset: Path,
     assert metrics["dataset"]["subset"] == "validation"
     assert metrics["warnings"][0] == "these are validation videos, not test videos"
     assert not any("trained on" in line for line in metrics["warnings"])
+
+
+def test_videos_are_not_carved_again_from_a_list_that_has_grown(dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    shutil.copytree(dataset.parent, tmp_path / "data")
+    listed, run = tmp_path / "data" / "videos.csv", tmp_path / "run"
+    flags = ("--select-on", "validation", "--validation-fraction", 0.4, "--max-steps", 1)
+    assert t3d("train", listed, "--output", run, *MICRO, *flags).code == 0
+    with listed.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for index, label in ((8, "a"), (9, "b")):
+        name = f"clips/train{index}.mp4"
+        shutil.copy(listed.parent / rows[index - 8]["path"], listed.parent / name)
+        rows.append({"path": name, "label": label, "split": "train", "group": f"train{index}"})
+    write_list(listed, rows)
+    outcome = t3d("evaluate", run, "--subset", "validation", "--workers", 0)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert f"{run}: clips/train" in line
+    assert "was trained on (trained_on.csv), for the dataset has changed since; restore it, or train again" in line
+    assert not (run / "validation").exists()
+
+
+def test_files_of_weights_in_one_folder_keep_their_results(
+    trained: Path, evaluated: Path, t3d: Call, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        shutil.copy(trained / "weights.safetensors", tmp_path / f"{name}.safetensors")
+        assert t3d("evaluate", tmp_path / f"{name}.safetensors", "--workers", 0).code == 0
+        predictions = (tmp_path / name / "predictions.csv").read_bytes()
+        assert predictions == (evaluated / "predictions.csv").read_bytes()
+        checkpoint = json.loads((tmp_path / name / "metrics.json").read_text())["checkpoint"]
+        assert checkpoint["file"] == str(tmp_path / f"{name}.safetensors")
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "one.safetensors", "two", "two.safetensors"}
+    assert t3d("evaluate", tmp_path / "one.safetensors", "--subset", "train", "--workers", 0).code == 0
+    assert (tmp_path / "one" / "train" / "metrics.json").exists()
 
 
 def test_a_run_that_held_out_nothing_has_no_validation_videos(trained: Path, t3d: Call, tmp_path: Path) -> None:

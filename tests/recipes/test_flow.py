@@ -73,6 +73,19 @@ def test_second_call_does_only_what_is_missing(dataset: Path, tmp_path: Path, t3
     assert (tmp_path / "flow" / "transfer" / "finetuned" / "training.json").exists()
 
 
+def test_a_step_done_before_there_was_a_flag_had_its_default(dataset: Path, tmp_path: Path, t3d: Call) -> None:
+    flow = ("flow", "scratch", dataset, *TINY, "--output", tmp_path / "flow")
+    assert t3d(*flow).code == 0
+    path = tmp_path / "flow" / "scratch" / "scratch" / "config.json"
+    config = json.loads(path.read_text())
+    del config["train"]["segments"], config["train"]["model"]["head"], config["train"]["pixels"]["flow_bound"]
+    path.write_text(json.dumps(config))
+    again = t3d(*flow)
+    assert (again.code, again.err.count("done before")) == (0, 1), again.err
+    other = t3d(*flow, "--flow-bound", 0.5)
+    assert (other.code, "was started with --flow-bound 0.08, now it is 0.5" in other.err) == (2, True), other.err
+
+
 def test_steps_done_with_other_flags_are_refused(dataset: Path, tmp_path: Path, t3d: Call) -> None:
     flow = ("flow", "scratch", dataset, *TINY, "--output", tmp_path / "flow")
     assert t3d(*flow).code == 0

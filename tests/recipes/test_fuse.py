@@ -100,6 +100,29 @@ def test_without_validation_predictions_weights_are_equal_and_the_result_says_so
     assert _chances(tmp_path / "out") == pytest.approx((_chances(copied[0]) + _chances(copied[1])) / 2)
 
 
+def test_what_the_validation_videos_were_warned_of_is_said_of_the_fusion(
+    copied: Runs, t3d: Call, tmp_path: Path
+) -> None:
+    file = copied[1] / "validation" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    metrics["warnings"].append("1 of 4 videos were trained on: the accuracy is too high")
+    file.write_text(json.dumps(metrics))
+    outcome = t3d("fuse", *copied, "--output", tmp_path / "out")
+    assert outcome.code == 0
+    said = f"weights were fitted on {file.parent}: 1 of 4 videos were trained on: the accuracy is too high"
+    assert said in outcome.err
+    parts = [line for run in copied for line in _metrics(run)["warnings"]]  # type: ignore[attr-defined]
+    assert _metrics(tmp_path / "out")["warnings"] == [*dict.fromkeys(parts), said]
+
+
+def test_a_trained_run_is_not_written_over(copied: Runs, streams: Runs, t3d: Call) -> None:
+    before = (copied[0] / "metrics.json").read_bytes()
+    outcome = t3d("fuse", *streams, "--output", copied[0])
+    assert outcome.code == 2
+    assert outcome.err.strip().endswith(f"--output {copied[0]}: is the folder of a trained run; name another folder")
+    assert (copied[0] / "metrics.json").read_bytes() == before
+
+
 def test_weights_may_be_given_and_sum_to_one(streams: Runs, t3d: Call, tmp_path: Path) -> None:
     outcome = t3d("fuse", *streams, "--output", tmp_path, "--weights", 1, 3)
     assert "given by hand" in outcome.out
@@ -194,6 +217,31 @@ def test_fusions_of_several_seeds_have_a_mean(streams: Runs, t3d: Call, tmp_path
     metrics = _metrics(tmp_path / "two")
     (tmp_path / "two" / "metrics.json").write_text(json.dumps(metrics | {"seed": "1 + 2"}))
     assert "mean of 2" in t3d("compare", tmp_path / "one", tmp_path / "two").out
+
+
+def _as_seed(folder: Path, seed: int, fused: Path) -> Path:
+    """The same fusion, said to be of another seed, with other weights if these were fitted."""
+    shutil.copytree(fused, folder)
+    metrics = _metrics(folder)
+    if metrics["fusion"]["fitted"]:  # type: ignore[index]
+        metrics["fusion"]["runs"][0]["weight"] /= 2  # type: ignore[index]
+    (folder / "metrics.json").write_text(json.dumps(metrics | {"seed": seed}))
+    return folder
+
+
+def test_fusions_are_of_one_kind_if_their_weights_come_about_in_the_same_way(
+    streams: Runs, t3d: Call, tmp_path: Path
+) -> None:
+    rules: dict[str, tuple[object, ...]] = {"fitted": (), "one": ("--weights", 1, 1), "three": ("--weights", 1, 3)}
+    runs = []
+    for name, flags in rules.items():
+        assert t3d("fuse", *streams, "--output", tmp_path / name, *flags).code == 0
+        runs += [tmp_path / name, _as_seed(tmp_path / f"{name}-again", 1, tmp_path / name)]
+    outcome = t3d("compare", *runs, "--json", tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [mean["runs"] for mean in figures["means"]] == [[str(tmp_path / n), f"{tmp_path / n}-again"] for n in rules]
+    assert [pair["num_runs"] for pair in figures["pairs_of_kinds"]] == [2, 2, 2]
+    assert outcome.err == ""
 
 
 def test_a_folder_that_was_not_evaluated_is_named(streams: Runs, t3d: Call, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
-from program import MICRO, NUM_TEST, Call
+from program import MICRO, NUM_TEST, Call, drifting, write_dataset
 from t3d import cli
 from t3d.engine.checkpoints import ModelCard, read_weights
 from t3d.engine.classifier import load
@@ -20,14 +21,20 @@ from t3d.video.spec import ClipSpec, PixelSpec
 
 
 @pytest.fixture(scope="module")
-def train(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos in which something moves: of those of the other tests all flow is 0."""
+    return write_dataset(tmp_path_factory.mktemp("dataset"), drifting)
+
+
+@pytest.fixture(scope="module")
+def train(moving: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Train a run that sees something else than pictures."""
 
     def run(modality: str) -> Path:
         folder = tmp_path_factory.mktemp("runs") / modality
         flags = ("--max-steps", "2", "--modality", modality)
         with pytest.raises(SystemExit) as ended:
-            cli.main(["train", str(dataset), "--output", str(folder), *MICRO, *flags])
+            cli.main(["train", str(moving), "--output", str(folder), *MICRO, *flags])
         assert ended.value.code == 0
         return folder
 
@@ -48,14 +55,14 @@ def motion(train: Callable[[str], Path]) -> Path:
 
 @pytest.mark.parametrize("modality", ["difference", "flow"])
 def test_evaluation_and_prediction_see_what_training_saw(
-    modality: str, changes: Path, motion: Path, dataset: Path, tmp_path: Path, t3d: Call
+    modality: str, changes: Path, motion: Path, moving: Path, tmp_path: Path, t3d: Call
 ) -> None:
     run = motion if modality == "flow" else changes
     assert read_weights(run)[1].pixels.modality == modality
     assert t3d("evaluate", run, "--output", tmp_path, "--workers", 0).code == 0
     with (tmp_path / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    files = [dataset.parent / row["video"] for row in rows]
+    files = [moving.parent / row["video"] for row in rows]
     answers = json.loads(t3d("predict", run, *files, "--json", "--workers", 0).out)
     assert len(answers) == len(rows) > 0
     for answer, row in zip(answers, rows, strict=True):
@@ -63,16 +70,16 @@ def test_evaluation_and_prediction_see_what_training_saw(
         assert scores == {label: float(row[f"score:{label}"]) for label in "ab"}
 
 
-def test_the_flag_changes_what_is_learnt(changes: Path, dataset: Path, tmp_path: Path, t3d: Call) -> None:
+def test_the_flag_changes_what_is_learnt(changes: Path, moving: Path, tmp_path: Path, t3d: Call) -> None:
     pictures = tmp_path / "pictures"
-    assert t3d("train", dataset, "--output", pictures, *MICRO, "--max-steps", 2).code == 0
+    assert t3d("train", moving, "--output", pictures, *MICRO, "--max-steps", 2).code == 0
     (differences, _), (plain, _) = read_weights(changes), read_weights(pictures)
     assert any((differences[name] != plain[name]).any() for name in plain)
 
 
-def test_one_frame_is_refused_in_one_line(dataset: Path, tmp_path: Path, t3d: Call) -> None:
+def test_one_frame_is_refused_in_one_line(moving: Path, tmp_path: Path, t3d: Call) -> None:
     outcome = t3d(
-        *("train", dataset, "--output", tmp_path / "run", *MICRO, "--max-steps", 1),
+        *("train", moving, "--output", tmp_path / "run", *MICRO, "--max-steps", 1),
         *("--num-frames", 1, "--modality", "difference"),
     )
     assert outcome.code != 0
@@ -101,18 +108,32 @@ def test_flow_is_computed_once_and_its_place_is_said_once(
     assert (tmp_path / "one" / "predictions.csv").read_bytes() == (tmp_path / "two" / "predictions.csv").read_bytes()
 
 
-def test_prediction_keeps_nothing_and_arrays_are_seen_as_files(motion: Path, dataset: Path, empty_cache: Path) -> None:
-    file = dataset.parent / "clips" / "test0.mp4"
+def test_prediction_keeps_nothing_and_arrays_are_seen_as_files(motion: Path, moving: Path, empty_cache: Path) -> None:
+    file = moving.parent / "clips" / "test0.mp4"
     with open_video(file) as video:
         frames = video.frames(range(len(video)))
     classifier = load(motion, device="cpu")
-    assert classifier.predict(frames).scores == classifier.predict(file).scores
+    scores = classifier.predict(file).scores
+    assert classifier.predict(frames).scores == scores
+    for other in (frames.flip(0), torch.zeros_like(frames)):
+        assert classifier.predict(other).scores != scores
     assert not empty_cache.exists()
 
 
-def test_a_network_of_pictures_is_no_start_for_flow(trained: Path, dataset: Path, tmp_path: Path, t3d: Call) -> None:
+def test_results_say_how_flow_was_found(changes: Path, motion: Path, tmp_path: Path, t3d: Call) -> None:
+    found = []
+    for run in (changes, motion):
+        assert t3d("evaluate", run, "--output", tmp_path, "--workers", 0).code == 0
+        metrics = json.loads((tmp_path / "metrics.json").read_text())
+        flow = {name: value for name, value in metrics["protocol"].items() if name.startswith("flow")}
+        found.append((flow, "opencv" in metrics["versions"]))
+    assert found == [({}, False), ({"flow_method": "dis", "flow_bound": 0.08}, True)]
+    assert "dis, up to 0.08 of the short side" in (tmp_path / "report.html").read_text()
+
+
+def test_a_network_of_pictures_is_no_start_for_flow(trained: Path, moving: Path, tmp_path: Path, t3d: Call) -> None:
     outcome = t3d(
-        *("train", dataset, "--output", tmp_path / "run", *MICRO, "--max-steps", 1),
+        *("train", moving, "--output", tmp_path / "run", *MICRO, "--max-steps", 1),
         *("--modality", "flow", "--init", trained),
     )
     assert outcome.code == 2

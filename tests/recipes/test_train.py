@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import random
@@ -135,3 +136,16 @@ def test_overwrite_removes_what_the_old_run_left(dataset: Path, trained: Path, t
     assert t3d("train", dataset, "--output", run, *MICRO, "--max-steps", 1, "--overwrite").code == 0
     assert not (run / "metrics.json").exists()
     assert json.loads((run / "training.json").read_text())["steps"] == 1
+
+
+def test_the_kept_epoch_is_named_with_its_accuracy(dataset: Path, t3d: Call, tmp_path: Path) -> None:
+    flags = ("--select-on", "validation", "--validation-fraction", 0.4, "--max-steps", 6, "--workers", 0)
+    outcome = t3d("train", dataset, "--output", tmp_path, *MICRO, *flags)
+    assert outcome.code == 0, outcome.err
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    order = sorted(rows, key=lambda row: (float(row["validation_top1"]), -float(row["validation_loss"])))
+    summary = json.loads((tmp_path / "training.json").read_text())
+    assert str(summary["kept_epoch"]) == order[-1]["epoch"]
+    assert summary["validation_top1"] == float(order[-1]["validation_top1"])
+    assert f"kept: epoch {summary['kept_epoch']}, validation top-1 {summary['validation_top1']:.1%}" in outcome.out

@@ -171,6 +171,13 @@ def test_another_file_method_size_or_bound_is_kept_apart(texture: Path, tmp_path
     assert flow_kind(replace(SMALL, crop_size=24), backend="pyav") in kinds  # cropped later
 
 
+@pytest.mark.parametrize("library", ["torch", "av", "cv2"])
+def test_another_release_of_a_library_is_kept_apart(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = flow_kind(SMALL, backend="pyav")
+    monkeypatch.setattr(sys.modules[library], "__version__", "0.0")
+    assert flow_kind(SMALL, backend="pyav") != before
+
+
 def test_damage_never_changes_a_value(tmp_path: Path) -> None:
     frames = _drifting(3)
     kept = tmp_path / "flow.zip"

@@ -273,6 +273,12 @@ def test_a_flip_of_flow_turns_the_horizontal_motion_round() -> None:
     assert (clip[..., :10] == 128).all()
 
 
+def test_an_enlarged_crop_of_flow_keeps_its_values() -> None:
+    frames = torch.tensor([100, 200], dtype=torch.uint8).expand(2, 20, 20, 2)
+    augment = AugmentSpec(scales=(0.5,), flip_probability=0.0)
+    assert train_view(frames, FLOW, augment, seeded()).equal(centre_view(frames, FLOW))
+
+
 def test_two_flips_of_flow_are_none() -> None:
     always = AugmentSpec(crop="centre", flip_probability=1.0)
     frames = torch.randint(1, 256, (2, 20, 20, 2), generator=seeded(), dtype=torch.uint8)

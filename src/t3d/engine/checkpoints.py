@@ -6,8 +6,9 @@ A file stands for itself: `t3d.load("weights.safetensors")` needs nothing beside
 
 import hashlib
 import json
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,12 @@ class ModelCard:
     def to_json(self) -> str:
         """The card as one JSON object."""
         values = {"schema_version": SCHEMA_VERSION, **asdict(self)}
-        if (
-            not self.segments.enabled
-        ):  # a t3d that knows of none reads such a file, and refuses one it would score wrongly
+        # What is newer than the format is written only where it counts: an older t3d reads the other files, and refuses
+        # those it would score wrongly.
+        if not self.segments.enabled:
             del values["segments"]
+        if self.pixels.modality != "flow":
+            del values["pixels"]["flow_method"], values["pixels"]["flow_bound"]
         return json.dumps(values, indent=2)
 
     @classmethod
@@ -94,9 +97,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
             text = (file.metadata() or {}).get("t3d")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: not a complete safetensors file ({_one_line(error)}); train again or copy it anew"
-        ) from error
+        remedy = "train again or copy it anew" if path.suffix == ".safetensors" else f"try t3d convert {path}"
+        raise CheckpointError(f"{path}: not a complete safetensors file ({_one_line(error)}); {remedy}") from error
     if text is None:
         raise CheckpointError(f"{path}: holds tensors but no t3d description; give weights written by t3d train")
     try:
@@ -145,28 +147,42 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     return model.eval(), card
 
 
-def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> ModelCard:
+def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> tuple[ModelCard, list[str]]:
     """Copy weights into a network; its head stays as it is where the classes differ (Kinetics -> UCF101).
 
+    So do temporal transitions in the place of which the other network has no weights: those that halve with a stride or
+    a pool, as in ResNet3D, Inception3D and C3D.
+
     Returns:
-        The card of the weights, for the lineage.
+        The card of the weights, for the lineage, and the names of the transitions' tensors that stay random.
 
     Raises:
-        CheckpointError: A weight other than the head's is missing, left over, or of another shape.
+        CheckpointError: A weight of another kind is missing, left over, or of another shape.
     """
     tensors, card = read_weights(path)
     if card.labels != labels:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
     own = model.state_dict()
     misfits = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
-    misfits += [name for name in own if name not in tensors and not name.startswith(("classifier.", "neck."))]
+    fresh = _transitions_without_counterpart(own, tensors)
+    may_lack = {*fresh, *(name for name in own if name.startswith(("classifier.", "neck.")))}
+    misfits += [name for name in own if name not in tensors and name not in may_lack]
     if misfits:
         raise CheckpointError(
             f"{path}: holds {card.arch}, whose {misfits[0]!r} and {len(misfits) - 1} other tensors do not fit; "
             f"use --arch {card.arch} --modality {card.pixels.modality} with the same options{_as_flags(card.overrides)}"
         )
     model.load_state_dict(tensors, strict=False)
-    return card
+    return card, fresh
+
+
+def _transitions_without_counterpart(own: Iterable[str], given: Iterable[str]) -> list[str]:
+    there = {_stage(name) for name in given}
+    return [name for name in own if re.match(r"stages\.transition\d+\.branches\.", name) and _stage(name) not in there]
+
+
+def _stage(name: str) -> str:
+    return ".".join(name.split(".")[:2])
 
 
 def _as_flags(overrides: Mapping[str, Any]) -> str:

@@ -2,13 +2,13 @@
 
 import multiprocessing
 import resource
+import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,18 +45,37 @@ def measure_forward(
     """
     try:
         return in_fresh_process(_measure, arch, shape, dict(overrides), torch.get_num_threads(), repeats)
-    except BrokenProcessPool:
+    except EOFError:
         return None
 
 
 def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401
     """Call a function where nothing was computed before, so that the peak of memory is its own.
 
+    Ctrl-C ends the process, too, without a word from it.
+
     Raises:
-        BrokenProcessPool: The process was killed.
+        EOFError: The process was killed.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(sender, function, *arguments), daemon=True)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process inherits it
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    sender.close()
+    try:
+        result: Result = receiver.recv()
+    finally:
+        process.kill()
+        process.join()
+    return result
+
+
+def _answer(sender: Connection, function: Callable[..., object], *arguments: object) -> None:
+    sender.send(function(*arguments))
 
 
 def peak_bytes() -> int:

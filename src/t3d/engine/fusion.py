@@ -5,7 +5,7 @@ Plain rows in, plain rows out; which runs they are of is not known here.
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -40,6 +40,19 @@ def fit_weights(runs: Sequence[Sequence[VideoResult]]) -> tuple[float, ...]:
             break
         weights = weights * gains
     return tuple((weights / weights.sum()).tolist())
+
+
+def unlike(first: Mapping[str, VideoResult], other: Mapping[str, VideoResult]) -> str:
+    """What keeps two networks' rows from being mixed: a video that only one has, or its label; empty if nothing.
+
+    Args:
+        first: By video.
+        other: By video.
+    """
+    odd = sorted(first.keys() ^ other.keys())
+    if odd:
+        return f"only one of them has {odd[0]}"
+    return next((f"the label of {name}" for name, row in first.items() if other[name].label != row.label), "")
 
 
 def mix(runs: Sequence[Sequence[VideoResult]], weights: Sequence[float]) -> list[VideoResult]:

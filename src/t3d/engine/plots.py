@@ -1,10 +1,12 @@
 """Pictures of results as matplotlib figures. Nothing here computes a result."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from t3d.engine.loop import MEASURES
@@ -61,6 +63,9 @@ def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1")
             if points:
                 axes.plot(*zip(*points, strict=True), label=kind, marker="." if len(points) < 40 else "")
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if quantity == measure:
+            axes.set_ylim(0, 1.02)
         axes.set_ylabel("clip loss" if quantity == "loss" else MEASURES[measure])
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -88,5 +93,6 @@ def timeline_figure(
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG; the file appears under its name only when complete."""
-    with complete(path) as unfinished:
+    with complete(path) as unfinished, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # names of classes may be in any script
         figure.savefig(unfinished, format="png", dpi=110)

@@ -122,6 +122,7 @@ def _provenance(metrics: Mapping[str, Any]) -> dict[str, str]:
         "views": protocol["views"],
         "clip": f"{protocol['num_frames']} frames at stride {protocol['frame_stride']}, {protocol['order']}",
         "crop": f"{protocol['crop_size']} px of {protocol['resize']} px, {protocol['modality']}",
+        **_flow(protocol),
         **_fusion(metrics),
         "selection": metrics["selection"],
         "seed": str(metrics["seed"]),
@@ -130,6 +131,12 @@ def _provenance(metrics: Mapping[str, Any]) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in metrics["versions"].items()),
         "date": metrics["created"],
     }
+
+
+def _flow(protocol: Mapping[str, Any]) -> dict[str, str]:
+    if "flow_method" not in protocol:
+        return {}
+    return {"optical flow": f"{protocol['flow_method']}, up to {protocol['flow_bound']} of the short side"}
 
 
 def _fusion(metrics: Mapping[str, Any]) -> dict[str, str]:

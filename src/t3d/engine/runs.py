@@ -12,6 +12,7 @@ from t3d.engine.hooks import STATE_NAME
 from t3d.engine.initialise import MATCHER_NAME
 from t3d.errors import CheckpointError, ConfigError
 from t3d.files import write_text
+from t3d.video.optical_flow import load_opencv
 
 SUMMARY_NAME = "training.json"
 """Written last: its presence says that the run is finished."""
@@ -44,14 +45,28 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     (folder / STATE_NAME).parent.mkdir(parents=True, exist_ok=True)
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a training or transfer was begun here and has not ended."""
+    return (folder / STATE_NAME).exists() and not (folder / SUMMARY_NAME).exists()
+
+
 def write_config(folder: Path, card: ModelCard, train: Mapping[str, Any]) -> None:
     """Write `config.json`: how to rebuild the model, and every flag of its training."""
-    document = {"model": json.loads(card.to_json()), "train": train, "versions": versions()}
+    document = {
+        "model": json.loads(card.to_json()),
+        "train": train,
+        "versions": versions(modality=card.pixels.modality),
+    }
     write_text(folder / "config.json", json.dumps(document, indent=2, default=str) + "\n")
 
 
-def check_same_training(folder: Path, train: Mapping[str, Any]) -> None:
+def check_same_training(folder: Path, train: Mapping[str, Any], *, defaults: Mapping[str, Any]) -> None:
     """Refuse to resume with flags that would make another run of it.
+
+    Args:
+        folder: The run.
+        train: All flags as they are now.
+        defaults: Likewise, what a flag stands at where nobody gives it: a run begun before there was the flag had that.
 
     Raises:
         ConfigError: A flag differs; the message names it with both values.
@@ -63,10 +78,11 @@ def check_same_training(folder: Path, train: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{folder / 'config.json'}: cannot be read ({error}); start again with --overwrite"
         ) from None
-    current = json.loads(json.dumps(train, default=str))
+    current, usual = json.loads(json.dumps([train, defaults], default=str))
+    earlier = _flat(usual) | _flat(saved)
     harmless = {"resume", "overwrite", "output", "workers", "checkpoint_steps"}
     for name, value in _flat(current).items():
-        before = _flat(saved).get(name)
+        before = earlier.get(name)
         if name not in harmless and before != value:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(
@@ -74,9 +90,10 @@ def check_same_training(folder: Path, train: Mapping[str, Any]) -> None:
             )
 
 
-def versions() -> dict[str, str]:
-    """The releases that made a result."""
-    return {"t3d": version("t3d"), "torch": version("torch"), "av": version("av"), "python": platform.python_version()}
+def versions(*, modality: str = "rgb") -> dict[str, str]:
+    """The releases that made a result; OpenCV's is among them where the network saw optical flow."""
+    releases = {name: version(name) for name in ("t3d", "torch", "av")} | {"python": platform.python_version()}
+    return releases | ({"opencv": load_opencv().__version__} if modality == "flow" else {})
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from t3d.data.samples import UNLABELLED, Sample, VideoList
-from t3d.errors import ConfigError
+from t3d.errors import ConfigError, DataError
 from t3d.files import write_csv
 
 LIST_NAME = "trained_on.csv"
@@ -32,18 +32,37 @@ def check_same_videos(folder: Path, train: VideoList) -> None:
 
 def overlap_warning(folder: Path, videos: VideoList) -> str:
     """Say how many videos, or groups of the same dataset, were trained on; empty where none or nothing is known."""
-    trained = _read(folder) or []
-    paths = {path for path, _, _ in trained}
-    groups = {(_root(path, videos.root), group) for path, _, group in trained}
-    seen = [
-        sample for sample in videos.samples if str(sample.path.resolve()) in paths or (True, sample.group) in groups
-    ]
+    seen = _seen(folder, videos)
     if not seen:
         return ""
     return (
         f"{len(seen)} of {len(videos.samples)} videos were trained on, or share a group with videos that were, first "
         f"{seen[0].name}: the accuracy is too high"
     )
+
+
+def check_held_out(folder: Path, videos: VideoList) -> None:
+    """Refuse videos as held out of a training that has seen them: the dataset is no longer the one it was carved from.
+
+    Raises:
+        DataError: A video, or one of its group, was trained on.
+    """
+    seen = _seen(folder, videos)
+    if seen:
+        raise DataError(
+            f"{folder}: {seen[0].name} would be a validation video today, but it, or one of its group, was trained on "
+            f"({LIST_NAME}), for the dataset has changed since; restore it, or train again"
+        )
+
+
+def _seen(folder: Path, videos: VideoList) -> list[Sample]:
+    """Videos that were trained on, or whose group of the same dataset was."""
+    trained = _read(folder) or []
+    paths = {path for path, _, _ in trained}
+    groups = {(_root(path, videos.root), group) for path, _, group in trained}
+    return [
+        sample for sample in videos.samples if str(sample.path.resolve()) in paths or (True, sample.group) in groups
+    ]
 
 
 def _root(path: str, root: Path) -> bool:

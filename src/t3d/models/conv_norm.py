@@ -14,8 +14,7 @@ class ConvNorm(nn.Module):
         stride: Likewise.
         rectify: Whether a ReLU follows.
         same: Pad as `pad_same` does, by what the clip's size asks for, instead of half the kernel on each side.
-        eps: Of the norm.
-        momentum: Of the norm's running statistics.
+        norm: Its eps, and the momentum of its running statistics.
     """
 
     def __init__(
@@ -27,15 +26,14 @@ class ConvNorm(nn.Module):
         stride: Size = (1, 1, 1),
         rectify: bool = True,
         same: bool = False,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
+        norm: tuple[float, float] = (1e-5, 0.1),
     ) -> None:
         super().__init__()
         padding = (0, 0, 0) if same else half(kernel)
         self.same = same
         self.rectify = rectify
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, padding=padding, bias=False)
-        self.norm = nn.BatchNorm3d(out_channels, eps=eps, momentum=momentum)
+        self.norm = nn.BatchNorm3d(out_channels, *norm)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, out_channels, ...), each length divided by its stride and rounded up."""

@@ -180,8 +180,7 @@ def _conv(
         kernel=spec.sized(kernel),
         stride=spec.sized(stride),
         same=spec.same,
-        eps=spec.norm_eps,
-        momentum=spec.norm_momentum,
+        norm=(spec.norm_eps, spec.norm_momentum),
     )
 
 

@@ -70,7 +70,7 @@ def _tried(stage: nn.Module, channels: int, size: Size, what: str = "the stage")
     try:
         with torch.no_grad():
             out = trial(torch.empty(1, channels, *size, device="meta"))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{what} does not take {channels} channels of {size} ({reason}); {_BY_HAND}") from error
     return sizes, _size(out)

@@ -166,7 +166,8 @@ LAYOUTS: dict[str, Layout] = {
         names=_resnet(("stem.0", "stem.1"), "conv{}.0", "conv{}.1"),
         pixels=_TORCHVISION_VIDEO,
         clip=ClipSpec(num_frames=16),
-        inexact=f"{_SQUASHED}; published without antialiasing, here with it",
+        inexact=f"{_SQUASHED}; published without antialiasing, here with it; published at 15 frames a second and five "
+        "clips a video, here at the rate of the video and, unless --clips 5 says so, all of it",
     ),
     "hara_resnet": Layout(
         source="kenshohara/3D-ResNets-PyTorch, ResNet 10, 18, 34, 50, 101, shortcuts of type B",

@@ -260,7 +260,8 @@ def _preprocessing(row: Layout, channels: int) -> tuple[PixelSpec, str]:
         return row.pixels, row.inexact
     if channels != 2 or not row.flow:
         raise CheckpointError(f"a network of {channels} channels, and it is not known what they hold; only RGB is read")
-    pixels = PixelSpec(modality="flow", resize=row.pixels.resize, crop_size=row.pixels.crop_size)
+    resize, crop_size = row.pixels.resize, row.pixels.crop_size
+    pixels = PixelSpec(modality="flow", resize=resize, crop_size=crop_size, flow_bound=20 / resize)
     return pixels, "published with another method of finding optical flow; its range, 20 of 256 pixels, is the same"
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from t3d.errors import ConfigError
 from t3d.models.composite import NormReluConv
 from t3d.tensors import FeatureMap
 
@@ -48,6 +49,9 @@ class TemporalTransition(nn.Module):
         replicate_time: See the first and last plane again beyond them, instead of zeros.
         pool: What halves the map; average of 2 x 2 x 2 when not given.
 
+    Raises:
+        ConfigError: There is no depth, or one below 1.
+
     Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, Table 1. The side of the padding of even depths is not
     stated there; see `NormReluConv`.
     """
@@ -64,6 +68,8 @@ class TemporalTransition(nn.Module):
         pool: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if min(depths, default=0) < 1:
+            raise ConfigError(f"depths {tuple(depths)} must name frames, each at least 1")
         widths = [width] * len(depths) if isinstance(width, int) else list(width)
         self.out_channels = sum(widths)
         self.branches = nn.ModuleList(
@@ -96,7 +102,7 @@ def same_width_transition(
     Source: that the layer serves ResNet3D and Inception3D is Diba et al. 2017, arXiv:1711.08200, section 3.1; how wide
     its branches are there is not stated, this is the project's decision.
     """
-    share, rest = divmod(channels, len(depths))
+    share, rest = divmod(channels, max(1, len(depths)))
     widths = [share + (index < rest) for index in range(len(depths))]
     return TemporalTransition(channels, depths=depths, width=widths, flat=flat, pool=pool)
 

@@ -4,6 +4,8 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from t3d.config import CompareConfig
@@ -12,7 +14,8 @@ from t3d.files import write_text
 from t3d.recipes.console import warn
 from t3d.recipes.evaluated import Evaluated, read_evaluated
 from t3d.recipes.flips import flips, write_flips
-from t3d.recipes.metrics_table import kinds, means, metrics_table
+from t3d.recipes.folders import make_folder
+from t3d.recipes.metrics_table import duplicates, kinds, means, metrics_table
 from t3d.recipes.paired import by_test_set, pairs_of_kinds, pairs_of_runs
 from t3d.recipes.paired_text import flips_text, kinds_text, runs_text
 
@@ -35,11 +38,9 @@ def run(config: CompareConfig) -> str:
     Raises:
         CheckpointError: A file of an evaluation cannot be read, or there is none at all.
     """
-    evaluated = [path for path in config.runs if not path.is_dir() or (path / "metrics.json").exists()]
-    for path in config.runs:
-        if path not in evaluated and evaluated:
-            warn(f"{path}: no metrics, left out; t3d evaluate {path} makes them")
-    runs = [read_evaluated(path) for path in evaluated or config.runs]
+    for file in filter(None, (config.output, config.json, config.flips)):
+        make_folder(file.parent)
+    runs = _read(config.runs)
     sets = by_test_set(runs) if len(runs) > 1 else []
     comparison = _compare(sets, baseline=None if config.baseline is None else str(config.baseline))
     text = "\n\n".join([metrics_table(runs), *_sections(sets, comparison)])
@@ -48,7 +49,7 @@ def run(config: CompareConfig) -> str:
     if config.json is not None:
         write_text(config.json, json.dumps(_figures(runs, comparison), indent=2) + "\n")
     if config.flips is not None:
-        write_flips(config.flips, [row for rows in comparison.flips for row in rows])
+        write_flips(config.flips, list(chain.from_iterable(comparison.flips)))
     return text
 
 
@@ -58,16 +59,28 @@ def show(text: str, config: CompareConfig) -> int:
     return 0
 
 
+def _read(paths: Sequence[Path]) -> list[Evaluated]:
+    evaluated = [path for path in paths if not path.is_dir() or (path / "metrics.json").exists()]
+    for path in paths:
+        if path not in evaluated and evaluated:
+            warn(f"{path}: no metrics, left out; t3d evaluate {path} makes them")
+    runs = [read_evaluated(path) for path in evaluated or paths]
+    for run, earlier in duplicates(runs):
+        same = f"{run.name}: like {earlier.name} in everything, split and seed too"
+        warn(f"{same}, so both count in a mean, and repeated runs are compared by {earlier.name} alone")
+    return runs
+
+
 def _compare(sets: Sequence[Sequence[Evaluated]], *, baseline: str | None) -> Comparison:
-    """Where a dataset's runs were repeated, compare them as such; else one by one."""
+    """Where a dataset's runs were repeated, compare them as such; the others one by one."""
     datasets: dict[str, list[Sequence[Evaluated]]] = defaultdict(list)
     for same in sets:
         datasets[same[0].metrics["dataset"]["name"]].append(same)
     of_runs, of_kinds = [], []
     for its_sets in datasets.values():
-        repeated = pairs_of_kinds([run for same in its_sets for run in same], baseline)
+        repeated, settled = pairs_of_kinds([run for same in its_sets for run in same], baseline)
         of_kinds += repeated
-        of_runs += [] if repeated else [pair for same in its_sets for pair in pairs_of_runs(same, baseline)]
+        of_runs += [pair for same in its_sets for pair in pairs_of_runs(same, baseline, settled=settled)]
     return Comparison(runs=adjusted(of_runs), kinds=adjusted(of_kinds), flips=[list(flips(same)) for same in sets])
 
 

@@ -45,6 +45,7 @@ def run(config: ConvertConfig, *, command: str) -> Converted:
         training=_facts(config, found, command),
     )
     model = create_model(found.arch, found.num_classes, **found.overrides)
+    _check_finite(config, found)
     classifier = {name: tensor[order] for name, tensor in found.tensors.items() if name.startswith("classifier.")}
     load_tensors(model, {**found.tensors, **classifier}, str(config.file))
     make_folder(output.parent)
@@ -63,6 +64,12 @@ def _labels(config: ConvertConfig, num_classes: int) -> tuple[tuple[str, ...], l
         raise DataError(f"{config.labels}: names {len(published)} classes, but {config.file} has {num_classes}")
     labels = sorted_labels(published)
     return labels, [published.index(label) for label in labels]
+
+
+def _check_finite(config: ConvertConfig, found: Published) -> None:
+    for name, tensor in found.tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{config.file}: {name} (our name) holds values that are no numbers; copy it anew")
 
 
 def _facts(config: ConvertConfig, found: Published, command: str) -> dict[str, Any]:

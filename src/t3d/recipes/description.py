@@ -9,9 +9,9 @@ from t3d.config import EvaluateConfig
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
 from t3d.engine.metrics import VideoResult
-from t3d.engine.runs import versions
+from t3d.engine.runs import is_unfinished, versions
 from t3d.engine.trained_on import overlap_warning
-from t3d.video.spec import SegmentSpec
+from t3d.video.spec import PixelSpec, SegmentSpec
 
 SCHEMA_VERSION = 1
 
@@ -25,6 +25,8 @@ def describe(
     caveats = list(trained.get("caveats", []))
     if config.subset != "test":
         caveats.append(f"these are {config.subset} videos, not test videos")
+    if is_unfinished(file.parent):
+        caveats.append("the training of these weights has not ended; t3d train --resume goes on with it")
     if config.subset != "train":
         caveats.extend(_overlaps(file.parent, trained, videos))
     return {
@@ -47,19 +49,25 @@ def describe(
             "resize": card.pixels.resize,
             "crop_size": card.pixels.crop_size,
             "modality": card.pixels.modality,
+            **_flow(card.pixels),
             "precision": config.scoring.precision,
             "averaged": _averaged(card.segments),
         },
         "selection": _selection(trained.get("select_on")),
-        "seed": trained.get("seed", 0),
+        "seed": trained.get("seed", "not known"),
         "training": {key: trained.get(key) for key in ("command", "preset", "lineage")},
         "checkpoint": {"file": str(file), "sha256": file_hash(file)},
         "command": command,
         "warnings": [*caveats, *videos.warnings],
         "undecodable": [result.error for result in results if result.error],
-        "versions": versions(),
+        "versions": versions(modality=card.pixels.modality),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _flow(pixels: PixelSpec) -> dict[str, Any]:
+    """How flow was found, where it is what the network saw."""
+    return {name: getattr(pixels, name) for name in ("flow_method", "flow_bound") if pixels.modality == "flow"}
 
 
 def _selection(select_on: str | None) -> str:

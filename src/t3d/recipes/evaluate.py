@@ -11,10 +11,11 @@ from torch import distributed
 from t3d.config import EvaluateConfig
 from t3d.data.samples import VideoList
 from t3d.data.subsets import NoSuchSubsetError
-from t3d.engine.checkpoints import ModelCard, load_model, weights_file
+from t3d.engine.checkpoints import WEIGHTS_NAME, ModelCard, load_model, weights_file
 from t3d.engine.metrics import VideoResult, as_result, summarise
 from t3d.engine.report import write_predictions, write_report
 from t3d.engine.scoring import score_videos
+from t3d.engine.trained_on import check_held_out
 from t3d.errors import ConfigError, DataError
 from t3d.recipes import plan
 from t3d.recipes.console import counted, say, warn
@@ -65,6 +66,7 @@ def _find(config: EvaluateConfig, card: ModelCard) -> VideoList:
         if config.subset != "validation" or config.data is not None or config.split is not None:
             raise
         videos = plan.find_held_out(find(subset="train"), trained, name=str(config.weights))
+        check_held_out(weights_file(config.weights).parent, videos)
     if videos.labels != card.labels:
         raise DataError(
             f"{data}: its {len(videos.labels)} classes are not the {len(card.labels)} of {config.weights} "
@@ -74,8 +76,12 @@ def _find(config: EvaluateConfig, card: ModelCard) -> VideoList:
 
 
 def _own_folder(config: EvaluateConfig) -> Path:
-    """The run folder for test videos; for others one in it, so that they are not taken for the result."""
-    folder = weights_file(config.weights).parent
+    """The run folder for test videos; for others one in it, so that they are not taken for the result.
+
+    A file of any other name than a run's gets a folder of its own, for there may be several beside each other.
+    """
+    file = weights_file(config.weights)
+    folder = file.parent if file.name == WEIGHTS_NAME else file.with_suffix("")
     return folder if config.subset == "test" else folder / config.subset
 
 

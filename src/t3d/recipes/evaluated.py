@@ -59,6 +59,18 @@ def read_evaluated(path: Path) -> Evaluated:
     return Evaluated(name=str(path), metrics=metrics, results={row.video: row for row in results}, labels=labels)
 
 
+def read_predicted(path: Path) -> Evaluated:
+    """Read a run whose scores of every video are needed.
+
+    Raises:
+        CheckpointError: As `read_evaluated`, or there are no predictions.
+    """
+    evaluated = read_evaluated(path)
+    if not evaluated.results:
+        raise CheckpointError(f"{path}: no predictions; run t3d evaluate first")
+    return evaluated
+
+
 def dataset(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """What names the videos, whatever the split."""
     return {key: metrics["dataset"].get(key) for key in ("name", "root", "subset")}
@@ -73,7 +85,16 @@ def kind(metrics: Mapping[str, Any]) -> str:
         *(row.get("command") or row.get("file") for row in lineage),
     ]  # a file: published
     trained = [_without_own(command) for command in commands if command]
-    return json.dumps([dataset(metrics), metrics["protocol"], metrics["model"], trained], sort_keys=True)
+    facts = [dataset(metrics), metrics["protocol"], metrics["model"], trained, _weighting(metrics)]
+    return json.dumps(facts, sort_keys=True)
+
+
+def _weighting(metrics: Mapping[str, Any]) -> str | list[float] | None:
+    """Of a fusion: that its weights were fitted, whatever came of it, or what they were set to."""
+    fusion = metrics.get("fusion")
+    if fusion is None:
+        return None
+    return "fitted" if fusion["fitted"] else [row["weight"] for row in fusion["runs"]]
 
 
 def _without_own(command: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Go the whole way in one command: each step is a run of its own that starts from the weights of the one before."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from t3d.config import (
     TransferConfig,
 )
 from t3d.engine.hooks import STATE_NAME
-from t3d.engine.runs import SUMMARY_NAME, check_same_training
+from t3d.engine.runs import SUMMARY_NAME
 from t3d.presets import preset, transfer_preset
 from t3d.recipes import evaluate, train, transfer
 from t3d.recipes.console import say
+from t3d.recipes.run_folders import check_same_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ def run(config: FlowConfig, *, command: str) -> dict[str, Any]:
     for number, step in enumerate(steps, start=1):
         place = f"step {number} of {len(steps)}, {step.folder}"
         if (step.folder / SUMMARY_NAME).exists():
-            check_same_training(step.folder, asdict(step.config))
+            check_same_flags(step.folder, step.config)
             say(f"{place}: done before")
             continue
         say(place)

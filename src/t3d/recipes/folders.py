@@ -12,7 +12,7 @@ def make_folder(folder: Path) -> Path:
     """Create the folder if it is not there.
 
     Raises:
-        ConfigError: It cannot be made.
+        ConfigError: It cannot be made, or not be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -20,6 +20,8 @@ def make_folder(folder: Path) -> Path:
         raise ConfigError(f"{folder}: is a file; name a folder") from None
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written to; name another folder")
     return folder
 
 

@@ -51,19 +51,24 @@ def _initialise(model: Network, init: Path, start: StartOptions, labels: tuple[s
     if start.keep_fc:
         keep_fc(model, init)
     if start.inflate is None:
-        return initialise_from(model, init, labels)
+        card, fresh = initialise_from(model, init, labels)
+        if fresh:
+            say(f"{init}: all of {card.arch} fits, {len(fresh)} tensors stay random")
+            _say_random(fresh)
+        return card
     inflation, parent = inflate_from(model, init, labels, how=start.inflate)
     fresh = [name for name in inflation.fresh if not (start.keep_fc and name.startswith("neck."))]
     say(f"{init}: {len(inflation.copied)} tensors inflated ({start.inflate}), {len(fresh)} stay random")
     if fresh:
-        say(f"random: {_shortened(sorted({name.rpartition('.')[0] for name in fresh}))}")
+        _say_random(fresh)
     return parent
 
 
-def _shortened(names: list[str]) -> str:
-    """Stages instead of their layers."""
+def _say_random(tensors: list[str]) -> None:
+    """Name the layers, but stages instead of theirs."""
+    names = sorted({name.rpartition(".")[0] for name in tensors})
     stages = dict.fromkeys(".".join(name.split(".")[:2]) if name.startswith("stages.") else name for name in names)
-    return ", ".join(stages)
+    say(f"random: {', '.join(stages)}")
 
 
 def _ancestors(parent: ModelCard | None) -> list[dict[str, Any]]:

@@ -44,6 +44,13 @@ def kinds(runs: Sequence[Evaluated]) -> list[Kind]:
     ]
 
 
+def duplicates(runs: Sequence[Evaluated]) -> list[tuple[Evaluated, Evaluated]]:
+    """Runs that differ not even in split and seed from an earlier one, and that one."""
+    earliest: dict[tuple[object, ...], Evaluated] = {}
+    both = [(run, earliest.setdefault((kind(run.metrics), *run.repetition), run)) for run in runs]
+    return [(run, earlier) for run, earlier in both if run is not earlier]
+
+
 def means(same: Kind) -> dict[str, tuple[float, float] | None]:
     """Mean and standard deviation of each figure over the runs of a kind; None where a run lacks it."""
     columns = {name: [run.metrics["video"][name] for run in same.runs] for name in ("top1", "top5", "mean_class")}
@@ -86,7 +93,7 @@ def _spread(known: tuple[float, float] | None) -> str:
     return "" if known is None else f"{known[0]:.2%} ± {known[1]:.2%}"
 
 
-def _listed(values: Sequence[int]) -> str:
+def _listed(values: Sequence[object]) -> str:
     return ", ".join(map(str, values))
 
 

@@ -13,6 +13,7 @@ from t3d.files import write_text
 from t3d.models import ARCHITECTURES, ModelSummary, describe_models
 from t3d.models.describe import ClipShape, fit
 from t3d.recipes.console import counted, warn
+from t3d.recipes.folders import make_folder
 from t3d.recipes.models_text import cells, markdown, note
 
 _COMMON = (16, 112, 112)
@@ -24,6 +25,8 @@ def run(config: ModelsConfig) -> list[dict[str, Any]]:
     Raises:
         ConfigError: A network is unknown.
     """
+    if config.output is not None:
+        make_folder(config.output.parent)
     summaries = describe_models(config.arch or ARCHITECTURES)
     rows = [_row(summary, config) for summary in counted(summaries, "networks", total=len(summaries))]
     if config.output is not None:
@@ -37,7 +40,8 @@ def show(rows: list[dict[str, Any]], config: ModelsConfig) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     head, *lines = cells(rows)
-    table = Table(Column(head[0], no_wrap=True), *head[1:], title="2 operations a multiply-add", caption=note(rows))
+    columns = [Column(text, no_wrap=text.startswith(("name", "input"))) for text in head]
+    table = Table(*columns, title="2 operations a multiply-add", caption=note(rows))
     for line in lines:
         table.add_row(*line)
     Console().print(table)

@@ -19,13 +19,12 @@ def cells(rows: Rows) -> list[list[str]]:
 
 def note(rows: Rows) -> str:
     """How the measured figures came about, and which networks had to be changed."""
-    changed = {
-        row["name"]: f"{name}={value}"
-        for row in rows
-        for name, value in row.get("common", {}).get("overrides", {}).items()
-    }
+    changed: dict[str, list[str]] = {}
+    for row in rows:
+        for name, value in row.get("common", {}).get("overrides", {}).items():
+            changed.setdefault(f"{name}={value}", []).append(row["name"])
     lines = [f"common: the same at clips of {_times(rows[0]['common']['input'][1:])}."] if "common" in rows[0] else []
-    lines += [f"* {name} with {literal}." for name, literal in changed.items()]
+    lines += [f"* {', '.join(names)} with {literal}." for literal, names in changed.items()]
     if _is_measured(rows):
         threads = torch.get_num_threads()
         lines.append(
@@ -45,14 +44,14 @@ def markdown(rows: Rows) -> str:
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:
-    known = [row["name"], f"{row['parameters'] / 1e6:.2f} M", f"{row['gflops']:.1f}", _times(row["input"])]
+    known = [row["name"], f"{row['parameters'] / 1e6:.2f} M", _gflops(row), _times(row["input"])]
     known += _measured(row)
     common = row.get("common")
     if common is None:
         return known
     if common["gflops"] is None:
         return [*known, _MISSING, *([_MISSING] * len(_measured(row)))]
-    return [*known, f"{common['gflops']:.1f}" + ("*" if common["overrides"] else ""), *_measured(common)]
+    return [*known, _gflops(common) + ("*" if common["overrides"] else ""), *_measured(common)]
 
 
 def _measured(figures: Mapping[str, Any]) -> list[str]:
@@ -61,6 +60,10 @@ def _measured(figures: Mapping[str, Any]) -> list[str]:
     if figures["milliseconds"] is None:
         return ["n/a", "n/a"]
     return [f"{figures['milliseconds']:.0f}", f"{figures['peak_bytes'] / 1e6:.0f}"]
+
+
+def _gflops(figures: Mapping[str, Any]) -> str:
+    return f"{figures['gflops']:.2f}" if figures["gflops"] < 10 else f"{figures['gflops']:.1f}"
 
 
 def _is_measured(rows: Rows) -> bool:

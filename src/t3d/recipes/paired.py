@@ -1,14 +1,17 @@
 """Which of several runs are set against each other video by video; what comes of it is `t3d.engine.comparison`."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from t3d.data.formats import load_videos
+from t3d.data.samples import VideoList
+from t3d.data.subsets import NoSuchSubsetError
 from t3d.engine.comparison import Pair, compare_kinds, compare_runs
 from t3d.errors import DataError
 from t3d.recipes.console import warn
@@ -34,8 +37,12 @@ def by_test_set(runs: Iterable[Evaluated]) -> list[list[Evaluated]]:
     return [same for same in sets.values() if len(same) > 1]
 
 
-def pairs_of_runs(runs: Sequence[Evaluated], baseline: str | None) -> list[Pair]:
-    """A row for each two runs of one test set."""
+def pairs_of_runs(runs: Sequence[Evaluated], baseline: str | None, *, settled: Collection[str] = ()) -> list[Pair]:
+    """A row for each two runs of one test set, unless both are among the names of those compared as repetitions."""
+    chosen = _chosen(runs, lambda run: run.name == baseline)
+    wanted = [pair for pair in chosen if not all(run.name in settled for run in pair)]
+    if not wanted:
+        return []
     videos = sorted(runs[0].results)
     groups = _groups_of(runs[0])
     return [
@@ -45,15 +52,20 @@ def pairs_of_runs(runs: Sequence[Evaluated], baseline: str | None) -> list[Pair]
             None if groups is None else [groups[video] for video in videos],
             generator=np.random.default_rng(0),
         )
-        for first, second in _chosen(runs, lambda run: run.name == baseline)
+        for first, second in wanted
     ]
 
 
-def pairs_of_kinds(runs: Sequence[Evaluated], baseline: str | None) -> list[Pair]:
-    """A row for each two kinds of runs that were both repeated with the same splits and seeds."""
+def pairs_of_kinds(runs: Sequence[Evaluated], baseline: str | None) -> tuple[list[Pair], set[str]]:
+    """A row for each two kinds of runs that were both repeated with the same splits and seeds.
+
+    Returns:
+        The rows, and the names of all runs of the kinds in them.
+    """
     chosen = _chosen(kinds(runs), lambda kind: any(run.name == baseline for run in kind.runs))
-    matches = [((first.name, second.name), _matched(first, second)) for first, second in chosen]
-    return [compare_kinds(names, right) for names, right in matches if len(right) > 1]
+    matches = [(both, right) for both in chosen if len(right := _matched(*both)) > 1]
+    pairs = [compare_kinds((first.name, second.name), right) for (first, second), right in matches]
+    return pairs, {run.name for both, _ in matches for kind in both for run in kind.runs}
 
 
 def _chosen(items: Sequence[Item], is_baseline: Callable[[Item], bool]) -> list[tuple[Item, Item]]:
@@ -65,10 +77,17 @@ def _chosen(items: Sequence[Item], is_baseline: Callable[[Item], bool]) -> list[
 
 
 def _matched(first: Kind, second: Kind) -> list[tuple[list[bool], list[bool]]]:
-    """What two kinds said in runs of the same split, seed and videos."""
-    ours, theirs = ({(run.repetition, run.test_set()): run for run in kind.runs} for kind in (first, second))
+    """What two kinds said in runs of the same split, seed and videos; of several such of a kind, in its first."""
+    ours, theirs = _repetitions(first), _repetitions(second)
     both = [(run, theirs[key]) for key, run in ours.items() if key in theirs]
     return [(one.right(sorted(one.results)), other.right(sorted(one.results))) for one, other in both]
+
+
+def _repetitions(kind: Kind) -> dict[Hashable, Evaluated]:
+    earliest: dict[Hashable, Evaluated] = {}
+    for run in kind.runs:
+        earliest.setdefault((run.repetition, run.test_set()), run)
+    return earliest
 
 
 def _groups_of(run: Evaluated) -> dict[str, str] | None:
@@ -78,9 +97,20 @@ def _groups_of(run: Evaluated) -> dict[str, str] | None:
     lists = [root / f"{named['name']}{suffix}" for suffix in (".csv", ".parquet")]
     data = next((file for file in lists if file.exists()), root)
     try:
-        videos = load_videos(data, subset=named["subset"], split=named["split_number"], format=named["format"])
+        videos = _load(data, named)
     except (DataError, KeyError):
         warn(f"{data}: not there as it was tested, so videos are taken to be independent of each other")
         return None
     groups = {sample.name: sample.group for sample in videos.samples if sample.name in run.results}
     return groups if len(groups) == len(run.results) > len(set(groups.values())) else None
+
+
+def _load(data: Path, named: Mapping[str, Any]) -> VideoList:
+    """The list that was tested, or the training list that its validation videos were carved from."""
+    find = partial(load_videos, data, split=named["split_number"], format=named["format"])
+    try:
+        return find(subset=named["subset"])
+    except NoSuchSubsetError:
+        if named["subset"] != "validation":
+            raise
+        return find(subset="train")

@@ -21,6 +21,16 @@ def claimed(folder: Path) -> AbstractContextManager[None]:
     return alone(make_folder(folder) / ".lock", wait=False) if is_first_process() else nullcontext()
 
 
+def check_same_flags(folder: Path, config: LearningConfig) -> None:
+    """Refuse to go on with a run by flags that would make another one of it.
+
+    Raises:
+        ConfigError: A flag differs; the message names it with both values.
+        CheckpointError: The folder's `config.json` cannot be read.
+    """
+    check_same_training(folder, asdict(config), defaults=asdict(type(config)(data=config.data)))
+
+
 def open_folder(config: LearningConfig, card: ModelCard, videos: VideoList) -> dict[str, Any] | None:
     """Make the run folder ready, by one process for all; gives the state to go on from, if any."""
     flags = json.loads(json.dumps(asdict(config), default=str))
@@ -31,7 +41,7 @@ def open_folder(config: LearningConfig, card: ModelCard, videos: VideoList) -> d
         state = read_state(config.output / STATE_NAME)
     if is_first_process():
         if config.resume:
-            check_same_training(config.output, flags)
+            check_same_flags(config.output, config)
             check_same_videos(config.output, videos)
         write_config(config.output, card, flags)
         write_trained_on(config.output, videos)

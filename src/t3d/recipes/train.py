@@ -2,8 +2,11 @@
 
 import json
 import math
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 from t3d.config import TrainConfig
 from t3d.engine.checkpoints import file_hash, weights_file
@@ -27,7 +30,11 @@ class TrainResult:
     epochs: int
     seconds: float
     train_top1: float
+    """Of the last epoch."""
+    kept_epoch: int
+    """Whose weights these are: the best on validation videos, or the last."""
     validation_top1: float | None
+    """Of the kept epoch, one centred clip a video."""
     checkpoint_sha256: str
     skipped_videos: int
 
@@ -55,7 +62,7 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
                 learner.load_state_dict(state)
             for line in (*train.warnings, *caveats):
                 warn(line)
-            say(f"training {config.model.arch} on {len(train.samples)} videos of {train.split}: {num_steps} updates")
+            say(f"training {_named(config)} on {len(train.samples)} videos of {train.split}: {num_steps} updates")
             learning.learn(
                 config,
                 learner,
@@ -70,16 +77,23 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
             return _finish(config, learner)
 
 
+def _named(config: TrainConfig) -> str:
+    segments = config.segments.segments
+    return config.model.arch if segments == 1 else f"{config.model.arch} with {segments} segments"
+
+
 def _finish(config: TrainConfig, learner: Learner) -> TrainResult:
     folder, progress = config.output, learner.progress
     learner.fabric.barrier()
+    kept = max(progress.rows, key=_merit)  # the first of equals, as the hooks have it
     result = TrainResult(
         output=str(folder),
         steps=progress.step,
         epochs=len(progress.rows),
         seconds=round(progress.seconds, 1),
         train_top1=progress.rows[-1]["train_top1"],
-        validation_top1=progress.best[0] if "validation_top1" in progress.rows[-1] else None,
+        kept_epoch=kept["epoch"],
+        validation_top1=kept.get("validation_top1"),
         checkpoint_sha256=file_hash(weights_file(folder)),
         skipped_videos=len(progress.skipped),
     )
@@ -92,8 +106,15 @@ def _finish(config: TrainConfig, learner: Learner) -> TrainResult:
     return result
 
 
+def _merit(row: Mapping[str, Any]) -> tuple[float, float]:
+    """What the kept epoch has most of."""
+    return (row["validation_top1"], -row["validation_loss"]) if "validation_top1" in row else (float(row["epoch"]), 0.0)
+
+
 def show(result: TrainResult, config: TrainConfig) -> int:
     """Print where the weights are and what to do with them."""
     print(f"{result.output}: {result.steps} updates, {result.epochs} epochs, {result.seconds:.0f} s")
-    print(f"next: t3d evaluate {result.output}")
+    if result.validation_top1 is not None:
+        print(f"kept: epoch {result.kept_epoch}, validation top-1 {result.validation_top1:.1%} on centred clips")
+    print(f"next: t3d evaluate {shlex.quote(result.output)}")
     return 0

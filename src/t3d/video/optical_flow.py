@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import av
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -139,8 +140,11 @@ def open_flow(
 
 
 def flow_kind(pixels: PixelSpec, *, backend: str) -> str:
-    """16 hexadecimal digits that differ where the flow of one file may: another method, bound, size or library."""
-    versions = [_VERSION, load_opencv().__version__, backend]
+    """16 hexadecimal digits that differ where the flow of one file may: another method, bound, size or library.
+
+    PyAV or torchcodec decodes the pictures, PyTorch resizes them, OpenCV finds the flow.
+    """
+    versions = [_VERSION, load_opencv().__version__, torch.__version__, av.__version__, backend]
     return _digits([*versions, pixels.flow_method, pixels.flow_bound, pixels.resize, pixels.resize_mode])
 
 

@@ -25,6 +25,9 @@ _FLOW_DEVIATION = 12.0
 def train_view(frames: Pictures, pixels: PixelSpec, augment: AugmentSpec, generator: torch.Generator) -> Clip:
     """Resize, crop somewhere, perhaps flip, perhaps change colours: one random look at a clip.
 
+    A crop of another scale is enlarged; values of optical flow stay as they were, as is usual, so that the enlarged
+    picture moves a little faster than they say.
+
     Source: Diba et al. 2017, arXiv:1711.08200, section 4, for the five crops and the flip; the rest is common practice.
     """
     pictures = resize(frames, pixels)  # (T, C, H, W)
