@@ -8,11 +8,9 @@ import contextlib
 import csv
 import functools
 import json
-import math
 import multiprocessing
 import os
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,12 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from t3d.engine.student import repeated
+
 if TYPE_CHECKING:
     from t3d.video.reader import VideoReader
 
 SHAPES = "temporal-shapes"
-T_95 = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Two-sided 95 % points of Student's t, by the number of runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +97,10 @@ def done(step: Step, output: Path) -> bool:
     return (output / step.name / ("metrics.json" if step.verb == "evaluate" else "training.json")).exists()
 
 
-def interval(values: list[float]) -> str:
-    """95 % interval of the mean, by Student's t; splits and seeds alike count as runs."""
-    if len(values) not in T_95:
-        return ""
-    half = T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
-    mean = statistics.mean(values)
-    return f"{max(0.0, mean - half):.1%} to {min(1.0, mean + half):.1%}"
+def interval(values: Sequence[float]) -> str:
+    """95 % interval of a mean share, by Student's t; splits and seeds alike count as runs. Empty below three."""
+    known = repeated(values).interval if len(values) > 2 else None
+    return "" if known is None else f"{max(0.0, known[0]):.1%} to {min(1.0, known[1]):.1%}"
 
 
 def validation_list(folder: Path) -> Path:

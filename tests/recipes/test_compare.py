@@ -258,25 +258,25 @@ def test_other_training_is_another_kind_and_another_seed_is_not(t3d: Call, tmp_p
     ]
 
 
-def test_groups_come_from_the_list_of_the_dataset(t3d: Call, tmp_path: Path) -> None:
-    runs = _tested(tmp_path / "a", "000000"), _tested(tmp_path / "b", "110000")
+def _list_in_pairs(folder: Path, runs: Sequence[Path], *, tested: str, other: str, subset: str) -> None:
+    """Write the list the runs were tested on: six videos of one split, two of another, two videos a group."""
+    splits = [tested] * 6 + [other] * 2
     rows = [
-        {
-            "path": f"{index:02}.mp4",
-            "label": ("clap", "wave")[index % 2],
-            "split": split,
-            "group": split + str(index // 2),
-        }
-        for split, indices in (("test", range(6)), ("train", range(6, 8)))
-        for index in indices
+        {"path": f"{index:02}.mp4", "label": ("clap", "wave")[index % 2], "split": split, "group": f"g{index // 2}"}
+        for index, split in enumerate(splits)
     ]
-    write_list(tmp_path / "clips.csv", rows)
-    for index in range(8):
-        (tmp_path / f"{index:02}.mp4").touch()
+    write_list(folder / "clips.csv", rows)
+    for row in rows:
+        (folder / row["path"]).touch()
     for run in runs:
         metrics = json.loads((run / "metrics.json").read_text())
-        metrics["dataset"] |= {"root": str(tmp_path), "format": "csv", "subset": "test"}
+        metrics["dataset"] |= {"root": str(folder), "format": "csv", "subset": subset}
         (run / "metrics.json").write_text(json.dumps(metrics))
+
+
+def test_groups_come_from_the_list_of_the_dataset(t3d: Call, tmp_path: Path) -> None:
+    runs = _tested(tmp_path / "a", "000000"), _tested(tmp_path / "b", "110000")
+    _list_in_pairs(tmp_path, runs, tested="test", other="train", subset="test")
     (pair,) = _figures(t3d, runs, tmp_path)["pairs_of_runs"]
     assert pair["interval"][1] < pair["interval_by_group"][1] == 1.0
     (tmp_path / "clips.csv").unlink()
@@ -288,18 +288,7 @@ def test_groups_come_from_the_list_of_the_dataset(t3d: Call, tmp_path: Path) -> 
 def test_carved_validation_videos_keep_their_groups(t3d: Call, tmp_path: Path) -> None:
     """The list has no validation part; the runs were tested on four of its training videos, two of a group."""
     runs = _tested(tmp_path / "a", "0000"), _tested(tmp_path / "b", "1100")
-    rows = [
-        {"path": f"{index:02}.mp4", "label": ("clap", "wave")[index % 2], "split": split, "group": f"g{index // 2}"}
-        for split, indices in (("train", range(6)), ("test", range(6, 8)))
-        for index in indices
-    ]
-    write_list(tmp_path / "clips.csv", rows)
-    for index in range(8):
-        (tmp_path / f"{index:02}.mp4").touch()
-    for run in runs:
-        metrics = json.loads((run / "metrics.json").read_text())
-        metrics["dataset"] |= {"root": str(tmp_path), "format": "csv", "subset": "validation"}
-        (run / "metrics.json").write_text(json.dumps(metrics))
+    _list_in_pairs(tmp_path, runs, tested="train", other="test", subset="validation")
     outcome = t3d("compare", *runs, "--json", tmp_path / "figures.json")
     assert "independent" not in outcome.err
     (pair,) = json.loads((tmp_path / "figures.json").read_text())["pairs_of_runs"]

@@ -106,8 +106,10 @@ class Network(nn.Module):
         Convolutions and hidden linear layers: normal, variance 2 / fan-in (He et al. 2015, arXiv:1502.01852), no bias.
         Batch norm: scale 1, shift 0, statistics reset. Classifier: normal, deviation 0.01, zero bias, so that training
         starts from even odds. The paper states none of this: it is this project's decision (the authors' code keeps
-        PyTorch's defaults).
+        PyTorch's defaults). An outline on the meta device has nothing to draw.
         """
+        if next(self.parameters()).is_meta:
+            return
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)

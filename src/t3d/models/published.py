@@ -16,6 +16,7 @@ from torch import Tensor
 from t3d.errors import CheckpointError, ConfigError
 from t3d.models.layouts import LAYOUTS, Layout
 from t3d.models.registry import create_model
+from t3d.models.sizes import times
 from t3d.video.spec import ClipSpec, PixelSpec
 from t3d.video.transforms import normalise
 
@@ -245,7 +246,7 @@ def _complaint(fit: _Fit, layout: str, tensors: Tensors, renamed: Tensors) -> st
         first = f" (first {theirs.get(names[0]) or published_name(names[0], layout=layout)!r})" if names else ""
         parts.append(f"{len(names)} {kind}{first}")
     if fit.misshaped:
-        given, wanted = (_times(outline[fit.misshaped[0]]) for outline in (renamed, fit.own))
+        given, wanted = (times(outline[fit.misshaped[0]].shape) or "one number" for outline in (renamed, fit.own))
         parts[-1] += f", {given} instead of {wanted}"
     return f"does not fit {fit.arch}, the nearest of layout {layout}: {'; '.join(parts)}"
 
@@ -282,7 +283,3 @@ def _seeing_our_pixels(renamed: Tensors, pixels: PixelSpec, *, bgr: bool) -> dic
         full = normalise(torch.full((1, 2, 1, 1, 1), 255, dtype=torch.uint8), pixels)
         kernel = kernel / full.max()  # published: the largest motion is 1
     return {**renamed, stem: kernel}
-
-
-def _times(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "one number"

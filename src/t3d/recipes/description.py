@@ -41,18 +41,7 @@ def describe(
             "split": videos.split,
             "missing": [str(path) for path in videos.missing],
         },
-        "protocol": {
-            "views": _views(config, card),
-            "num_frames": card.clip.num_frames,
-            "frame_stride": card.clip.frame_stride,
-            "order": card.clip.order,
-            "resize": card.pixels.resize,
-            "crop_size": card.pixels.crop_size,
-            "modality": card.pixels.modality,
-            **_flow(card.pixels),
-            "precision": config.scoring.precision,
-            "averaged": _averaged(card.segments),
-        },
+        "protocol": _protocol(config, card),
         "selection": _selection(trained.get("select_on")),
         "seed": trained.get("seed", "not known"),
         "training": {key: trained.get(key) for key in ("command", "preset", "lineage")},
@@ -62,6 +51,22 @@ def describe(
         "undecodable": [result.error for result in results if result.error],
         "versions": versions(modality=card.pixels.modality),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _protocol(config: EvaluateConfig, card: ModelCard) -> dict[str, Any]:
+    """How a video became scores."""
+    return {
+        "views": _views(config, card),
+        "num_frames": card.clip.num_frames,
+        "frame_stride": card.clip.frame_stride,
+        "order": card.clip.order,
+        "resize": card.pixels.resize,
+        "crop_size": card.pixels.crop_size,
+        "modality": card.pixels.modality,
+        **_flow(card.pixels),
+        "precision": config.scoring.precision,
+        "averaged": _averaged(card.segments),
     }
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from t3d.models.sizes import times
+
 Rows = Sequence[Mapping[str, Any]]
 _MISSING = "n/a at this size"
 
@@ -23,7 +25,7 @@ def note(rows: Rows) -> str:
     for row in rows:
         for name, value in row.get("common", {}).get("overrides", {}).items():
             changed.setdefault(f"{name}={value}", []).append(row["name"])
-    lines = [f"common: the same at clips of {_times(rows[0]['common']['input'][1:])}."] if "common" in rows[0] else []
+    lines = [f"common: the same at clips of {times(rows[0]['common']['input'][1:])}."] if "common" in rows[0] else []
     lines += [f"* {', '.join(names)} with {literal}." for literal, names in changed.items()]
     if _is_measured(rows):
         threads = torch.get_num_threads()
@@ -44,7 +46,7 @@ def markdown(rows: Rows) -> str:
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:
-    known = [row["name"], f"{row['parameters'] / 1e6:.2f} M", _gflops(row), _times(row["input"])]
+    known = [row["name"], f"{row['parameters'] / 1e6:.2f} M", _gflops(row), times(row["input"])]
     known += _measured(row)
     common = row.get("common")
     if common is None:
@@ -68,7 +70,3 @@ def _gflops(figures: Mapping[str, Any]) -> str:
 
 def _is_measured(rows: Rows) -> bool:
     return "milliseconds" in rows[0]
-
-
-def _times(lengths: Sequence[int]) -> str:
-    return " x ".join(map(str, lengths))
