@@ -1,0 +1,130 @@
+"""Commands that score and compare: evaluate, predict, fuse, compare."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from t3d.config.checks import at_least, check_named_once, check_workers
+from t3d.config.names import Accelerator, Backend, Format, Precision
+from t3d.errors import ConfigError
+from t3d.video.spec import ViewSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How a video becomes clips and scores."""
+
+    views: ViewSpec = field(default_factory=ViewSpec)
+    workers: int = 2
+    """Processes that decode videos."""
+    accelerator: Accelerator = "auto"
+    """Where to compute."""
+    precision: Precision = "32-true"
+    """Number format of the arithmetic."""
+    backend: Backend = "pyav"
+    """Library that decodes videos."""
+
+    def __post_init__(self) -> None:
+        check_workers(self.workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Score a trained run on labelled videos, clip by clip and video by video."""
+
+    weights: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder or weights file."""
+    data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
+    """Labelled videos; left out, those the run was trained on (their test list)."""
+    output: Path | None = None
+    """Folder for metrics, predictions and report; left out, the run folder, or its `validation` or `train`; of a file
+    NAME.safetensors the folder NAME beside it instead."""
+    split: int | None = None
+    """Number of the split; left out, the run's."""
+    subset: Literal["test", "validation", "train"] = "test"
+    """Which list of the split; where it has no validation list, the videos that --select-on validation held out."""
+    format: Format | None = None
+    """Layout of DATA, where it is not recognised by itself."""
+    predictions: Literal["csv", "parquet"] = "csv"
+    """File format of the predictions."""
+    devices: int = 1
+    """Devices on this machine, one process each."""
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
+
+    def __post_init__(self) -> None:
+        at_least(1, devices=self.devices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseConfig:
+    """Add up the scores of several evaluated runs of the same videos: late fusion, such as of pictures and flow."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")] = ()
+    """Run folders that t3d evaluate has been through, two or more."""
+    output: Path = Path("runs/fused")
+    """Folder for metrics, predictions and report."""
+    weights: tuple[float, ...] = ()
+    """How much each run counts; left out, fitted on RUN/validation (t3d evaluate RUN --subset validation)."""
+
+    def __post_init__(self) -> None:
+        if len(self.runs) < 2:
+            raise ConfigError("give two run folders or more to fuse, such as: t3d fuse runs/rgb runs/flow")
+        check_named_once(self.runs)
+        if self.output.resolve() in [path.resolve() for path in self.runs]:
+            raise ConfigError(f"--output {self.output}: is one of the runs; name another folder")
+        if self.weights and len(self.weights) != len(self.runs):
+            raise ConfigError(f"--weights: {len(self.weights)} values for {len(self.runs)} runs; give one a run")
+        if self.weights and not (min(self.weights) >= 0 and 0 < sum(self.weights) < math.inf):
+            raise ConfigError(f"--weights {self.weights} must be at least 0, and not all 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Say what happens in videos."""
+
+    weights: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder or weights file."""
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE")] = ()
+    """Videos, or folders of videos."""
+    top: int = 5
+    """Classes listed for each video."""
+    json: bool = False
+    """Print JSON."""
+    csv: bool = False
+    """Print CSV."""
+    timeline: Path | None = None
+    """Folder for a picture, a CSV and an annotated copy of each video, clip after clip."""
+    scoring: ScoringOptions = field(default_factory=ScoringOptions)
+
+    def __post_init__(self) -> None:
+        at_least(1, top=self.top)
+        if not self.files:
+            raise ConfigError("give videos or folders of videos to predict, such as: t3d predict RUN clip.mp4")
+        if self.json and self.csv:
+            raise ConfigError("--json and --csv exclude each other; give one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Table the metrics of several evaluated runs, and say whether those of the same videos differ."""
+
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
+    """Run folders that hold a metrics.json, and predictions to be compared video by video."""
+    baseline: Path | None = None
+    """The one of them that the others are set against; left out, each against each, beyond four against the first."""
+    output: Path | None = None
+    """Markdown file for the tables."""
+    json: Path | None = None
+    """JSON file for the same figures."""
+    flips: Path | None = None
+    """CSV file of the videos that some runs name correctly and others do not."""
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigError("give run folders to compare, such as runs/split1 runs/split2 runs/split3")
+        check_named_once(self.runs)
+        if self.baseline is not None and self.baseline not in self.runs:
+            raise ConfigError(f"--baseline {self.baseline} is none of the runs; name it among them, too")
