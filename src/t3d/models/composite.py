@@ -1,5 +1,7 @@
 """The composite every convolution of a DenseNet after the stem is: normalise, rectify, convolve. No pooling here."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -32,9 +34,9 @@ class NormReluConv(nn.Module):
         before, after = (depth - 1) // 2, depth // 2
         self.repeats = (before, after) if replicate_time else (0, 0)
         self.extra_planes = 0 if replicate_time else after - before
-        padding = (0 if replicate_time else before, height // 2, width // 2)
+        self.padding = (0 if replicate_time else before, height // 2, width // 2)
         self.norm = nn.BatchNorm3d(in_channels)
-        self.conv = nn.Conv3d(in_channels, out_channels, kernel, bias=False, padding=padding)
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel, bias=False, padding=self.padding)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, out_channels, T, H, W)."""
@@ -42,6 +44,33 @@ class NormReluConv(nn.Module):
         if self.extra_planes:
             features = F.pad(features, (0, 0, 0, 0, 0, self.extra_planes))
         return self.conv(repeat_ends(features, self.repeats))
+
+
+def convolve_back(
+    grad: Tensor, maps: Tensor, weight: Tensor, *, stride: Sequence[int] = (1, 1, 1), padding: Sequence[int] = (0, 0, 0)
+) -> tuple[Tensor, Tensor]:
+    """Gradients of maps and weight, from that of what a convolution without bias made of them, in its number format."""
+    zeros, height, width = padding
+    before = zeros if _is_unsafe(grad, maps, weight, zeros) else 0
+    of_maps, of_weight, _ = torch.ops.aten.convolution_backward(
+        grad,
+        F.pad(maps, (0, 0, 0, 0, before, before)).to(grad.dtype),
+        weight.to(grad.dtype),
+        None,
+        stride,
+        (zeros - before, height, width),
+        (1, 1, 1),
+        False,
+        (0, 0, 0),
+        1,
+        (True, True, False),
+    )
+    return of_maps.narrow(2, before, maps.shape[2]), of_weight.to(weight.dtype)
+
+
+def _is_unsafe(grad: Tensor, maps: Tensor, weight: Tensor, zeros: int) -> bool:
+    """Whether the zeros must be real ones: see `t3d.engine.convolutions.padded_in_time`."""
+    return zeros > 0 and grad.dtype == torch.bfloat16 and not grad.is_cuda and maps.shape[2] < weight.shape[2] + zeros
 
 
 def repeat_ends(features: Float[Tensor, "B C T H W"], repeats: tuple[int, int]) -> Float[Tensor, "B C t H W"]:

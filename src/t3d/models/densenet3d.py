@@ -3,11 +3,11 @@
 from collections import OrderedDict
 from itertools import zip_longest
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t3d.models.composite import NormReluConv, repeat_ends
+from t3d.models.composite import repeat_ends
+from t3d.models.dense_block import DenseBlock, DenseLayer
 from t3d.models.densenet_spec import DenseNetSpec
 from t3d.models.network import Trunk
 from t3d.models.sizes import half
@@ -43,26 +43,6 @@ class Stem(nn.Module):
         return self.pool(F.relu(self.norm(self.conv(repeat_ends(clips, self.repeats))), inplace=True))
 
 
-class DenseLayer(nn.Module):
-    """Append `growth_rate` new channels, made from all that came before.
-
-    Source: Huang et al. 2017, arXiv:1608.06993, section 3, in three dimensions.
-    """
-
-    def __init__(self, in_channels: int, spec: DenseNetSpec) -> None:
-        super().__init__()
-        width = spec.bottleneck * spec.growth_rate
-        self.squeeze = NormReluConv(in_channels, width)
-        self.grow = NormReluConv(
-            width, spec.growth_rate, kernel=(spec.dense_time_kernel, 3, 3), replicate_time=spec.replicate_time
-        )
-        self.dropout = nn.Dropout(spec.dropout)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (B, C, T, H, W) to (B, C + growth_rate, T, H, W)."""
-        return torch.cat([features, self.dropout(self.grow(self.squeeze(features)))], dim=1)
-
-
 def _stages(spec: DenseNetSpec) -> tuple[nn.Sequential, int]:
     """Chain blocks and transitions; also say how many channels come out."""
     stages: OrderedDict[str, nn.Module] = OrderedDict()
@@ -77,9 +57,20 @@ def _stages(spec: DenseNetSpec) -> tuple[nn.Sequential, int]:
     return nn.Sequential(stages), channels
 
 
-def _block(in_channels: int, num_layers: int, spec: DenseNetSpec) -> nn.Sequential:
-    layers = (DenseLayer(in_channels + index * spec.growth_rate, spec) for index in range(num_layers))
-    return nn.Sequential(OrderedDict((f"layer{number}", layer) for number, layer in enumerate(layers, start=1)))
+def _block(in_channels: int, num_layers: int, spec: DenseNetSpec) -> DenseBlock:
+    return DenseBlock(
+        [
+            DenseLayer(
+                in_channels + index * spec.growth_rate,
+                spec.growth_rate,
+                width=spec.bottleneck * spec.growth_rate,
+                time_kernel=spec.dense_time_kernel,
+                replicate_time=spec.replicate_time,
+                dropout=spec.dropout,
+            )
+            for index in range(num_layers)
+        ]
+    )
 
 
 def _transition(

@@ -1,6 +1,7 @@
 """What stands between two stages: the temporal transition of T3D, and DenseNet's own. Both end in one pooling."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from t3d.errors import ConfigError
 from t3d.models.composite import NormReluConv
+from t3d.models.halved_branches import can_halve, halved
+from t3d.models.sizes import Size
 from t3d.tensors import FeatureMap
 
 
@@ -29,9 +32,13 @@ class HalvingPool(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, C, T // time_stride, H // 2, W // 2)."""
-        too_few = features.shape[2] < self.time_stride
-        size = (1 if self.keep_last_plane and too_few else self.time_stride, 2, 2)
+        size = self.size(features)
         return F.max_pool3d(features, size) if self.maximum else F.avg_pool3d(features, size)
+
+    def size(self, features: Tensor) -> Size:
+        """Places of these features that become one, in (T, H, W)."""
+        too_few = features.shape[2] < self.time_stride
+        return 1 if self.keep_last_plane and too_few else self.time_stride, 2, 2
 
 
 class TemporalTransition(nn.Module):
@@ -81,8 +88,10 @@ class TemporalTransition(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> FeatureMap:
         """Concatenate what the branches see, then pool: (B, out_channels, T // 2, H // 2, W // 2)."""
-        seen = torch.cat([branch(features) for branch in self.branches], dim=1)
-        return self.pool(self.compress(seen))
+        if isinstance(self.compress, NormReluConv):
+            seen = torch.cat([branch(features) for branch in self.branches], dim=1)
+            return _pooled([self.compress], seen, self.pool)
+        return _pooled(cast("list[NormReluConv]", list(self.branches)), features, self.pool)
 
 
 def same_width_transition(
@@ -121,7 +130,14 @@ class DenseTransition(nn.Module):
 
     def forward(self, features: Float[Tensor, "B C T H W"]) -> FeatureMap:
         """Map (B, C, T, H, W) to (B, C // 2, T // 2, H // 2, W // 2)."""
-        return self.pool(self.compress(features))
+        return _pooled([self.compress], features, self.pool)
+
+
+def _pooled(branches: Sequence[NormReluConv], features: Tensor, pool: nn.Module) -> Tensor:
+    """Concatenate what the branches see, and pool; averages are taken before the convolutions, which costs less."""
+    if isinstance(pool, HalvingPool) and not pool.maximum and can_halve(branches):
+        return halved(branches, features, pool.size(features))
+    return pool(torch.cat([branch(features) for branch in branches], dim=1))
 
 
 def _kernel(depth: int, *, flat: bool) -> tuple[int, int, int]:

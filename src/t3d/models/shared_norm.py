@@ -1,0 +1,156 @@
+"""Batch normalisation and ReLU of a training step, taken apart so that layers share what they have in common.
+
+Every layer of a dense block, and every branch of a temporal transition, normalises the same maps: their statistics are
+the same, only scale and shift are a layer's own. Nothing normalised is kept for the gradient, for one pass over the map
+gives it again. What is convolved is not decided here.
+
+Source: Pleiss et al. 2017, arXiv:1707.06990, for normalising anew instead of keeping; sharing the statistics follows
+from their definition.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_EACH_CHANNEL = (0, 2, 3, 4)
+
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+
+class Statistics(NamedTuple):
+    """Of each channel of a batch of maps; at least float32."""
+
+    mean: Tensor
+    """(C,)"""
+    variance: Tensor
+    """(C,), of the batch itself: divided by the number of values."""
+
+    def first(self, channels: int) -> "Statistics":
+        """Those of the first channels."""
+        return Statistics(self.mean[:channels], self.variance[:channels])
+
+    def inverse_deviation(self, norm: Norm) -> Tensor:
+        """What centred values are multiplied by, (C,)."""
+        return (self.variance + norm.eps).rsqrt()
+
+    def scale(self, norm: Norm) -> Tensor:
+        """The same times the layer's own scale, (C,)."""
+        return norm.weight * self.inverse_deviation(norm)
+
+
+def can_share(maps: Tensor, norms: Iterable[Norm]) -> bool:
+    """Whether these layers would normalise maps by their batch, and keep running statistics in PyTorch's usual way.
+
+    A compiler sees the plain layers, which it fuses by itself.
+    """
+    return (
+        count(maps) > 1
+        and not torch.compiler.is_compiling()
+        and all(norm.training and norm.affine and norm.momentum is not None for norm in norms)
+        and all(norm.running_mean is not None for norm in norms)
+    )
+
+
+def statistics(maps: Tensor) -> Statistics:
+    """Mean and variance of each channel of maps (B, C, T, H, W)."""
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    mean = maps.mean(_EACH_CHANNEL, dtype=dtype)
+    centred = maps - along_channels(mean, maps)
+    return Statistics(mean, torch.linalg.vector_norm(centred, 2, _EACH_CHANNEL, dtype=dtype).square() / count(maps))
+
+
+def count(maps: Tensor) -> int:
+    """Values of one channel."""
+    return maps.numel() // maps.shape[1]
+
+
+def along_channels(values: Tensor, like: Tensor) -> Tensor:
+    """Give values (C,) the form and number format in which they go with maps (B, C, T, H, W)."""
+    return values.to(like.dtype).view(1, -1, 1, 1, 1)
+
+
+def rectified(maps: Tensor, shared: Statistics, norm: Norm) -> Tensor:
+    """Normalise by given statistics, scale, shift and rectify."""
+    return F.batch_norm(
+        maps.contiguous(memory_format=memory_format(maps)),
+        shared.mean.to(norm.weight.dtype),
+        shared.variance.to(norm.weight.dtype),
+        norm.weight,
+        norm.bias,
+        training=False,
+        eps=norm.eps,
+    ).relu_()
+
+
+class Back(NamedTuple):
+    """What comes back through scale, shift and ReLU, the statistics taken as constants."""
+
+    grad: Tensor
+    """Of the normalised maps, before the scale."""
+    weight: Tensor
+    """Of the layer's scale, (C,)."""
+    bias: Tensor
+    """Of its shift, (C,)."""
+
+
+def back_through(grad: Tensor, outcome: Tensor, maps: Tensor, shared: Statistics, norm: Norm) -> Back:
+    """Undo `rectified` for a gradient.
+
+    Args:
+        grad: Of what `rectified` gave.
+        outcome: What it gave.
+        maps: What it was given.
+        shared: The statistics it used.
+        norm: The layer.
+    """
+    grad = torch.ops.aten.threshold_backward(grad, outcome, 0)
+    bias = grad.sum(_EACH_CHANNEL, dtype=shared.mean.dtype)
+    along = (grad * maps).sum(_EACH_CHANNEL, dtype=shared.mean.dtype)
+    return Back(grad, (along - shared.mean * bias) * shared.inverse_deviation(norm), bias)
+
+
+class Through:
+    """Gradient that reaches the maps through their statistics; adds up over the layers that share these."""
+
+    def __init__(self, shared: Statistics, norm: Norm) -> None:
+        self.shared = shared
+        self.inverse_deviation = shared.inverse_deviation(norm)
+        self.mean = torch.zeros_like(shared.mean)
+        self.deviation = torch.zeros_like(shared.mean)
+
+    def add(self, back: Back, norm: Norm) -> None:
+        """Count in a layer that normalised the first channels."""
+        channels = len(back.bias)
+        scale = norm.weight * self.inverse_deviation[:channels]
+        self.mean[:channels] += scale * back.bias
+        self.deviation[:channels] += scale * back.weight
+
+    def settle(self, grad: Tensor, maps: Tensor, channels: slice) -> Tensor:
+        """Add it, in place, to the gradient of some channels, once every layer that saw these is counted in."""
+        mean, inverse, number = self.shared.mean[channels], self.inverse_deviation[channels], count(maps)
+        slope = -self.deviation[channels] * inverse / number
+        offset = -self.mean[channels] / number - slope * mean
+        return grad.addcmul_(maps, along_channels(slope, grad)).add_(along_channels(offset, grad))
+
+
+def remember(norm: Norm, shared: Statistics, maps_count: int) -> None:
+    """Move the running statistics as batch normalisation does."""
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    assert norm.momentum is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_mean.lerp_(shared.mean.to(norm.running_mean.dtype), norm.momentum)
+    unbiased = shared.variance * (maps_count / (maps_count - 1))
+    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
+
+
+def memory_format(maps: Tensor) -> torch.memory_format:
+    """In which order the values of maps lie, also where they are some channels of larger ones."""
+    strides = maps.stride()
+    last = strides[1] == 1 and maps.shape[1] > 1 and math.prod(maps.shape[2:]) > 1
+    return torch.channels_last_3d if last else torch.contiguous_format

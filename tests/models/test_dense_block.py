@@ -1,0 +1,120 @@
+"""A training step of a dense block against the same layers left to automatic differentiation."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from t3d.errors import ConfigError
+from t3d.models import create_model, recompute
+from t3d.models.dense_block import DenseBlock, DenseLayer
+
+
+def block_of(num_layers: int = 3, *, dropout: float = 0.0, replicate_time: bool = False) -> DenseBlock:
+    torch.manual_seed(0)
+    layers = [
+        DenseLayer(5 + 4 * n, 4, width=6, dropout=dropout, replicate_time=replicate_time) for n in range(num_layers)
+    ]
+    block = DenseBlock(layers).double()
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.weight, -1.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return block
+
+
+def plainly(block: DenseBlock, features: Tensor) -> Tensor:
+    return nn.Sequential.forward(block, features)
+
+
+def judged(outcome: Tensor, block: DenseBlock, features: Tensor) -> list[Tensor]:
+    """Output, all gradients and all buffers after a backward pass with a fixed gradient."""
+    outcome.backward(torch.linspace(-1, 1, outcome.numel(), dtype=outcome.dtype).view_as(outcome))
+    grads = [parameter.grad for parameter in block.parameters()]
+    return [outcome.detach(), features.grad, *grads, *block.buffers()]
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+def test_step_equals_plain_layers(again: bool, memory_format: torch.memory_format) -> None:
+    block = block_of()
+    other = deepcopy(block)
+    block.recompute = again
+    values = (torch.randn(2, 5, 3, 4, 5, dtype=torch.float64) + 2).to(memory_format=memory_format)
+    one, two = values.clone().requires_grad_(), values.clone().requires_grad_()
+
+    found = judged(block(one), block, one)
+    expected = judged(plainly(other, two), other, two)
+
+    assert len(found) == 2 + 3 * 6 + 3 * 6
+    for ours, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_step_in_bfloat16_is_as_near_as_plain_layers_are() -> None:
+    block = block_of().float()
+    values = torch.randn(4, 5, 4, 6, 6)
+    exact = judged(plainly(other := deepcopy(block), one := values.clone().requires_grad_()), other, one)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, plain = deepcopy(block), deepcopy(block)
+        two, three = values.clone().requires_grad_(), values.clone().requires_grad_()
+        out_ours, out_plain = ours(two), plainly(plain, three)
+    found, rough = judged(out_ours, ours, two), judged(out_plain, plain, three)
+    for name, near, reference, target in zip(range(20), found, rough, exact, strict=False):
+        size = target.norm()
+        assert (near - target).norm() / size < 1.5 * (reference - target).norm() / size + 0.01, name
+
+
+def test_nothing_normalised_is_kept() -> None:
+    block = block_of()
+    features = torch.randn(2, 5, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    kept: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.dim() == 5 and not isinstance(tensor, nn.Parameter):
+            kept.append(tensor.shape[1])
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        block(features)
+    assert sorted(kept) == [6, 6, 6, 17]  # the narrow maps, and the one all layers write into
+
+
+def test_running_statistics_stand_still_where_they_are_told_to() -> None:
+    block = block_of()
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm3d)]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    block(torch.randn(2, 5, 3, 4, 5, dtype=torch.float64))
+    assert all(torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean)) for norm in norms)
+
+
+@pytest.mark.parametrize("why", ["evaluation", "dropout", "replicate_time", "one norm frozen"])
+def test_plain_layers_serve_where_a_step_would_differ(why: str) -> None:
+    block = block_of(dropout=0.5 * (why == "dropout"), replicate_time=why == "replicate_time")
+    if why == "evaluation":
+        block.eval()
+    if why == "one norm frozen":
+        block[1].grow.norm.eval()
+    other = deepcopy(block)
+    values = torch.randn(2, 5, 3, 4, 5, dtype=torch.float64)
+    torch.manual_seed(7)
+    ours = block(values)
+    torch.manual_seed(7)
+    assert torch.equal(ours, plainly(other, values))
+
+
+def test_a_single_value_cannot_be_normalised() -> None:
+    with pytest.raises(ValueError, match="more than 1 value"):
+        block_of()(torch.randn(1, 5, 1, 1, 1, dtype=torch.float64))
+
+
+def test_recompute_reaches_every_block() -> None:
+    network = create_model("t3d_tiny", 2)
+    recompute(network)
+    assert [module.recompute for module in network.modules() if isinstance(module, DenseBlock)] == [True] * 4
+    recompute(network, enabled=False)
+    assert not any(module.recompute for module in network.modules() if isinstance(module, DenseBlock))
+    with pytest.raises(ConfigError, match="this network has none"):
+        recompute(create_model("resnet3d_tiny", 2))
