@@ -21,6 +21,8 @@ TRANSFER = (
     *MICRO,
     *("--teacher", "colour_statistics", "--teacher-size", "32", "--pictures", "2"),
 )
+EXACT = ("--batch-size", "1")
+"""Clips that are scored one by one have the same digits whatever is scored beside them."""
 NUM_TRAIN, NUM_TEST = 8, 5
 
 TEACHERS = '''

@@ -1,5 +1,7 @@
 """Every field of a training or transfer is asserted where it acts: in what `fit` is called with, not in the parser."""
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -19,6 +21,7 @@ from t3d.engine.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
 from t3d.engine.initialise import MATCHER_NAME, save_matcher
 from t3d.errors import ConfigError, DataError
 from t3d.models import create_model
+from t3d.models.dense_block import DenseBlock
 from t3d.models.inflation import twin_overrides
 from t3d.models.matching import ColourStatistics, Matcher
 from t3d.recipes import device, learning, train, transfer
@@ -175,6 +178,21 @@ SHARED: Probes = {
     "nodes": "test_machine_options_reach_fabric",
     "accelerator": "test_machine_options_reach_fabric",
     "precision": "test_machine_options_reach_fabric",
+    "channels_last": Probe(
+        flags=("--channels-last",),
+        look=lambda c: {
+            weight.is_contiguous(memory_format=torch.channels_last_3d)
+            for weight in c.learner.network.parameters()
+            if weight.dim() == 5
+        },
+        value={True},
+    ),
+    "recompute": Probe(
+        flags=("--recompute",),
+        look=lambda c: {block.recompute for block in c.learner.network.modules() if isinstance(block, DenseBlock)},
+        value={True},
+    ),
+    "compile": "test_compile_reaches_learner_and_objective",
     "checkpoint_steps": Probe(flags=("--checkpoint-steps", 5), look=lambda c: c.hooks.checkpoint_steps, value=5),
     "bad_videos": Probe(
         flags=("--bad-videos", "skip", "--resize", 64, "--crop-size", 64),
@@ -569,12 +587,29 @@ def test_shared_groups_are_allowed_only_with_a_caveat(
 
 
 @pytest.mark.parametrize("verb", ["train", "transfer"])
-def test_learning_in_bf16_on_a_cpu_is_refused_for_its_gradients_are_wrong(
-    verb: str, dataset: Path, tmp_path: Path
+@pytest.mark.parametrize("lack", ["recompute", "compiler"])
+def test_what_cannot_be_had_is_refused_before_anything_is_written(
+    verb: str, lack: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = (dataset, "--output", tmp_path, *(MICRO if verb == "train" else TRANSFER), "--precision", "bf16-mixed")
-    assert "wrong gradients for deep kernels; use 32-true" in _refusal(verb, *given)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    flags = {"recompute": ("--arch", "resnet3d_tiny", "--recompute"), "compiler": ("--compile",)}[lack]
+    refusal = _refusal(verb, dataset, "--output", tmp_path, *(MICRO if verb == "train" else TRANSFER), *flags)
+    assert {"recompute": "dense blocks", "compiler": "there is no no-such-compiler; install one"}[lack] in refusal
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch 2.13, importing its own compiler
+def test_compile_reaches_learner_and_objective(
+    catch: Callable[..., Caught], catch_transfer: Callable[..., Caught], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # there is one; it is not used
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is taken back in the end
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    for caught in (catch("--compile"), catch_transfer("--compile")):
+        assert caught.learner.compiled_for == 2
+        assert caught.learner.model._forward_module._orig_mod is caught.learner.network
+    assert caught.objective.compiled
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"].endswith("compiled")
 
 
 @pytest.mark.parametrize("verb", ["train", "transfer"])
@@ -617,6 +652,7 @@ def test_machine_options_reach_fabric(
         ("--consensus", "max"),
         ("--consensus-top", "3", "--segments", "2", "--consensus", "top-k"),
         ("--recompute-segments", "--segments", "2", "--devices", "2"),
+        ("--recompute-segments", "--segments", "2", "--compile", "--lr", "1"),
         ("--labels-per-class", "5", "--train-fraction", "0.5", "--lr", "1"),
     ],
 )

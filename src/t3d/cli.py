@@ -51,13 +51,21 @@ COMMANDS = {
     "convert": Command(
         config="ConvertConfig", recipe="convert", summary="turn weights that others published into a file of ours"
     ),
+    "export": Command(
+        config="ExportConfig", recipe="export", summary="write a run for a faster engine: OpenVINO, ONNX Runtime"
+    ),
     "data": Command(config="DataConfig", recipe="data", summary="show what a dataset holds, and check it"),
+    "data prepare": Command(
+        config="PrepareConfig", recipe="prepare", summary="re-encode a dataset once, so that training reads it faster"
+    ),
+    "bench": Command(config="BenchConfig", recipe="bench", summary="measure time and memory beside other ways"),
     "models": Command(config="ModelsConfig", recipe="models", summary="list the networks and what they cost"),
 }
 
 
 _RESUME = "; --resume goes on from the last saved update, if any"
-_GO_ON = {"train": _RESUME, "transfer": _RESUME, "flow": "; the same command goes on"}
+_AGAIN = "; the same command goes on"
+_GO_ON = {"train": _RESUME, "transfer": _RESUME, "flow": _AGAIN, "data prepare": _AGAIN}
 """What to say after Ctrl-C."""
 
 _PRESETS = {"train": "preset", "transfer": "transfer_preset", "flow": "flow_preset"}
@@ -81,7 +89,7 @@ def _guarded(given: list[str]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         if is_first_process():
-            print(f"t3d: interrupted{_GO_ON.get(given[0], '')}", file=sys.stderr)
+            print(f"t3d: interrupted{_GO_ON.get(_split(given)[0], '')}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,7 +112,7 @@ def _run(given: list[str]) -> int:
     if given[0] == "--version":
         print(f"t3d {__version__}")
         return 0
-    verb, *flags = given
+    verb, flags = _split(given)
     if verb not in COMMANDS:
         close = _closest(verb)
         raise T3DError(f"unknown command {verb!r}{close}; choose from {', '.join(COMMANDS)}")
@@ -115,6 +123,12 @@ def _run(given: list[str]) -> int:
     run: Callable[..., Any] = recipe.run
     result = run(config, **with_command)
     return int(recipe.show(result, config)) if is_first_process() else 0
+
+
+def _split(given: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The verb, of one word or two, and its flags."""
+    num_words = 2 if " ".join(given[:2]) in COMMANDS else 1
+    return " ".join(given[:num_words]), given[num_words:]
 
 
 def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: ANN401  (one class a command)

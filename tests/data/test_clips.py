@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from t3d.data.clips import (
-    Chunk,
     ClipKey,
     EpochSampler,
+    ScoringClip,
     ScoringClips,
     TrainBatch,
     TrainClips,
@@ -321,68 +321,102 @@ def test_a_weight_of_zero_is_never_drawn() -> None:
     )
 
 
-def _scoring(samples: Sequence[Sample], **options: object) -> list[Chunk]:
+def _scoring(samples: Sequence[Sample], **options: object) -> list[ScoringClip]:
     clip = options.pop("clip", ClipSpec(num_frames=4))
-    views = ViewSpec(**{"batch_size": 2, **options})
+    views = ViewSpec(**options)
     return list(ScoringClips(samples, clip=clip, pixels=PIXELS, views=views, open_video=open_numbered))
 
 
-def test_chunks_cover_all_clips_once_and_never_mix_videos() -> None:
-    """Videos of 22, 3 and 9 frames make 5, 1 and 2 clips of 4."""
-    chunks = _scoring(_samples("22-a", "3-b", "9-c"))
-    assert [(chunk.index, chunk.num_clips, chunk.frames) for chunk in chunks] == [
-        (0, 5, ((0, 3), (4, 7))),
-        (0, 5, ((8, 11), (12, 15))),
-        (0, 5, ((16, 19),)),
-        (1, 1, ((0, 2),)),
-        (2, 2, ((0, 3), (4, 7))),
+def _ends(samples: Sequence[Sample], **views: object) -> list[tuple[int, int]]:
+    return [clip.frames for clip in _scoring(samples, **views)]
+
+
+def test_frames_that_clips_share_are_read_once() -> None:
+    """Twelve frames: training segments of four lie on top of each other, and so do clips two frames apart."""
+    asked: list[int] = []
+
+    class Watched(Numbered):
+        def frames(self, indices: Sequence[int] | Tensor) -> Tensor:
+            asked.extend(int(index) for index in indices)
+            return super().frames(indices)
+
+    def watch(path: Path) -> Numbered:
+        return Watched(path, length=12)
+
+    clips = _segmented("12-a", segments=6, open_video=watch, clip=ClipSpec(num_frames=4, order="shuffled"))
+    views, _ = clips[ClipKey(0, 0)]
+    assert asked == sorted(set(views[:, 0, :, 0, 0].flatten().tolist()))
+    asked.clear()
+    scored = ScoringClips(
+        _samples("12-a"), clip=ClipSpec(num_frames=4), pixels=PIXELS, views=ViewSpec(step=2), open_video=watch
+    )
+    assert [clip.views[0, 0, :, 0, 0].tolist() for clip in scored] == [
+        [s, s + 1, s + 2, s + 3] for s in (0, 2, 4, 6, 8)
     ]
-    shown = [clip[0, :, 0, 0].tolist() for chunk in chunks for clip in chunk.views]
-    assert shown == [*([start, start + 1, start + 2, start + 3] for start in (0, 4, 8, 12, 16)), [0, 1, 2, 0],
-                     *([start, start + 1, start + 2, start + 3] for start in (0, 4))]  # fmt: skip
-    assert {chunk.fps for chunk in chunks} == {10.0}
+    assert asked == list(range(12))
+
+
+def test_all_clips_of_all_videos_come_once_in_order() -> None:
+    """Videos of 22, 3 and 9 frames make 5, 1 and 2 clips of 4."""
+    clips = _scoring(_samples("22-a", "3-b", "9-c"))
+    starts = [0, 4, 8, 12, 16]
+    assert [(clip.index, clip.num_clips, clip.frames) for clip in clips] == [
+        *((0, 5, (start, start + 3)) for start in starts),
+        (1, 1, (0, 2)),
+        (2, 2, (0, 3)),
+        (2, 2, (4, 7)),
+    ]
+    assert {clip.views.shape for clip in clips} == {(1, 3, 4, 8, 8)}
+    assert [clip.views[0, 0, :, 0, 0].tolist() for clip in clips] == [
+        *([start, start + 1, start + 2, start + 3] for start in starts),
+        [0, 1, 2, 0],
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+    ]
+    assert {clip.fps for clip in clips} == {10.0}
 
 
 def test_evenly_spaced_clips() -> None:
-    (chunk,) = _scoring(_samples("14-a"), clips=3, batch_size=8)
-    assert chunk.frames == ((0, 3), (5, 8), (10, 13))
-    (chunk,) = _scoring(_samples("14-a"), clips=1, batch_size=8)
-    assert chunk.frames == ((5, 8),)
+    assert _ends(_samples("14-a"), clips=3) == [(0, 3), (5, 8), (10, 13)]
+    assert _ends(_samples("14-a"), clips=1) == [(5, 8)]
 
 
 def test_segments_are_scored_by_their_centred_clips() -> None:
     """Frames 0-6, 7-13 and 14-21."""
-    (chunk,) = _scoring(_samples("22-a"), segments=3, batch_size=8)
-    assert chunk.frames == ((1, 4), (8, 11), (16, 19))
+    assert _ends(_samples("22-a"), segments=3) == [(1, 4), (8, 11), (16, 19)]
     for length in (3, 4, 9, 14):
-        one, other = (_scoring(_samples(f"{length}-a"), **views) for views in ({"segments": 1}, {"clips": 1}))
-        assert [chunk.frames for chunk in one] == [chunk.frames for chunk in other]
+        assert _ends(_samples(f"{length}-a"), segments=1) == _ends(_samples(f"{length}-a"), clips=1)
 
 
 def test_clips_a_step_apart_overlap_to_the_last_that_fits() -> None:
-    (chunk,) = _scoring(_samples("11-a"), step=3, batch_size=8)
-    assert chunk.frames == ((0, 3), (3, 6), (6, 9))
+    assert _ends(_samples("11-a"), step=3) == [(0, 3), (3, 6), (6, 9)]
 
 
 def test_seconds_restrict_scored_frames() -> None:
-    chunks = _scoring(_samples("100-a", start=2.0, end=3.0))
-    assert [frames for chunk in chunks for frames in chunk.frames] == [(20, 23), (24, 27)]
+    assert _ends(_samples("100-a", start=2.0, end=3.0)) == [(20, 23), (24, 27)]
 
 
 def test_three_crops_stand_side_by_side() -> None:
-    """Two clips a chunk would be six views, more than a batch of 5, so it is one."""
-    chunks = _scoring(_samples("8-wide"), crops=3, batch_size=5)
-    assert [chunk.views.shape for chunk in chunks] == [(3, 3, 4, 8, 8)] * 2
-    assert [chunk.views[:, 0, 0, 0, 0].tolist() for chunk in chunks] == [[0] * 3, [4] * 3]
-
-
-def test_a_batch_smaller_than_the_crops_still_holds_a_clip() -> None:
-    assert [len(chunk.views) for chunk in _scoring(_samples("8-wide"), crops=3, batch_size=1)] == [3, 3]
+    """Pictures whose columns tell which crop they are in."""
+    columns = torch.arange(16, dtype=torch.uint8).expand(9, 8, 16)
+    pictures = (columns + 16 * torch.arange(9, dtype=torch.uint8)[:, None, None])[..., None].expand(-1, -1, -1, 3)
+    clips = ScoringClips(
+        _samples("wide"),
+        clip=ClipSpec(num_frames=4),
+        pixels=PIXELS,
+        views=ViewSpec(crops=3),
+        open_video=lambda path: ArrayVideo(pictures),
+    )
+    for clip, start in zip(clips, (0, 4), strict=True):
+        assert clip.views.shape == (3, 3, 4, 8, 8)
+        corners = [[left + 16 * (start + time) for time in range(4)] for left in (0, 4, 8)]
+        assert clip.views[:, 2, :, 5, 0].tolist() == corners
+        assert torch.equal(clip.views[..., 1:], clip.views[..., :-1] + 1)
 
 
 def test_an_error_in_the_middle_ends_the_video_and_not_the_list() -> None:
-    chunks = _scoring(_samples("8-a", "20-late", "bad", "8-b"), batch_size=1)
-    assert [(chunk.index, chunk.error) for chunk in chunks] == [
+    clips = _scoring(_samples("8-a", "20-late", "bad", "8-b"))
+    assert [(clip.index, clip.error) for clip in clips] == [
         (0, ""),
         (0, ""),
         (1, ""),  # frames 0 to 3 were fine
@@ -391,22 +425,18 @@ def test_an_error_in_the_middle_ends_the_video_and_not_the_list() -> None:
         (3, ""),
         (3, ""),
     ]
-    assert [chunk.views is None for chunk in chunks] == [bool(chunk.error) for chunk in chunks]
+    assert [clip.views is None for clip in clips] == [bool(clip.error) for clip in clips]
 
 
 def test_workers_share_videos_out_by_turns() -> None:
     samples = _samples("8-a", "20-late", "8-b", "12-c", "bad")
     clips = ScoringClips(
-        samples,
-        clip=ClipSpec(num_frames=4),
-        pixels=PIXELS,
-        views=ViewSpec(batch_size=1),
-        open_video=open_numbered,
+        samples, clip=ClipSpec(num_frames=4), pixels=PIXELS, views=ViewSpec(), open_video=open_numbered
     )
     alone = list(clips)
     shared = list(DataLoader(clips, batch_size=None, num_workers=2))
     for index in range(len(samples)):
-        one, other = ([chunk for chunk in chunks if chunk.index == index] for chunks in (alone, shared))
+        one, other = ([clip for clip in group if clip.index == index] for group in (alone, shared))
         assert [(c.frames, c.error, c.num_clips) for c in one] == [(c.frames, c.error, c.num_clips) for c in other]
         assert all(a.views is None or torch.equal(a.views, b.views) for a, b in zip(one, other, strict=True))
 
@@ -415,8 +445,7 @@ def test_scored_shuffling_depends_on_the_files_name_only() -> None:
     spec = ClipSpec(num_frames=8, order="shuffled")
 
     def shown(*names: str) -> list[list[int]]:
-        chunks = _scoring(_samples(*names), clip=spec, batch_size=8)
-        return [clip[0, :, 0, 0].tolist() for chunk in chunks for clip in chunk.views]
+        return [clip.views[0, 0, :, 0, 0].tolist() for clip in _scoring(_samples(*names), clip=spec)]
 
     first, second, other = shown("16-a", "8-b")
     assert sorted(first) == list(range(8))
@@ -448,7 +477,7 @@ def real_video(make_video: Callable[..., Path]) -> Path:
 def test_a_real_file_is_read(real_video: Path) -> None:
     sample = Sample(name="v", path=real_video, label=0, group="v")
     spec = ClipSpec(num_frames=4, frame_stride=5)
-    (chunk,) = ScoringClips([sample], clip=spec, pixels=PIXELS, views=ViewSpec(batch_size=4), open_video=open_video)
-    levels = chunk.views[0, 0, :, 4, 4].float()
+    (clip,) = ScoringClips([sample], clip=spec, pixels=PIXELS, views=ViewSpec(), open_video=open_video)
+    levels = clip.views[0, 0, :, 4, 4].float()
     expected = torch.linspace(20, 235, 20)[[0, 5, 10, 15]]
     torch.testing.assert_close(levels, expected, atol=3.0, rtol=0.0)

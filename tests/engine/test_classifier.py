@@ -29,7 +29,6 @@ def test_a_folder_and_its_file_give_the_same(run: Path, make_video: Callable[...
     found = [load(path, device="cpu").predict(video) for path in (run, str(run), run / WEIGHTS_NAME)]
     assert found[0] == found[1] == found[2] == predict(run, video)
     assert load(run).labels == ("clap", "run", "wave")
-    assert not load(run).model.training
 
 
 def test_files_arrays_and_tensors_agree(run: Path, make_video: Callable[..., Path]) -> None:
@@ -54,13 +53,14 @@ def test_scores_are_ordered_and_add_up(run: Path, make_video: Callable[..., Path
 
 
 def test_prediction_is_the_score_of_evaluation(run: Path, make_video: Callable[..., Path]) -> None:
-    """Digit for digit, in a list and alone, with and without workers."""
+    """Digit for digit, in a list and alone, with and without workers, where clips are scored one by one."""
     paths = [make_video(f"{index}.mp4", length=9 + index) for index in range(4)]
     loaded = load(run, device="cpu")
-    scored = list(loaded.score([as_sample(path) for path in paths], num_workers=2))
+    views = ViewSpec(batch_size=1)
+    scored = list(loaded.score([as_sample(path) for path in paths], views=views, num_workers=2))
     assert [video.sample.path for video in scored] == paths
     for path, video in zip(paths, scored, strict=True):
-        assert loaded.predict(path) == as_prediction(video, loaded.labels)
+        assert loaded.predict(path, views=views) == as_prediction(video, loaded.labels)
 
 
 def test_views_are_passed_on(run: Path, make_video: Callable[..., Path]) -> None:
@@ -115,4 +115,4 @@ def test_the_device_is_cuda_where_there_is_one(run: Path, monkeypatch: pytest.Mo
     for available in (True, False):
         monkeypatch.setattr(classifier.torch.cuda, "is_available", lambda available=available: available)
         assert isinstance(load(run), Classifier)
-    assert moved == ["cuda", "cpu"]
+    assert moved == [torch.device("cuda"), torch.device("cpu")]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from t3d.data.samples import Sample
 from t3d.engine.checkpoints import ModelCard
+from t3d.engine.scorer import torch_scorer
 from t3d.engine.scoring import VideoScores, score_videos
 from t3d.errors import DecodeError
 from t3d.video.arrays import ArrayVideo
@@ -42,7 +43,8 @@ def _card(clip: ClipSpec, **options: int | str) -> ModelCard:
 
 def _score(model: nn.Module, samples: Sequence[Sample], source: OpenNoise, **options: object) -> list[VideoScores]:
     views = ViewSpec(**{name: options.pop(name) for name in ("clips", "crops", "batch_size") if name in options})
-    return list(score_videos(model, samples, card=_card(CLIP), views=views, source=source, **options))
+    scorer = torch_scorer(model, PIXELS)
+    return list(score_videos(scorer, samples, card=_card(CLIP), views=views, source=source, **options))
 
 
 @pytest.fixture
@@ -77,11 +79,86 @@ def test_three_crops_are_three_views_of_each_clip(model: nn.Module, samples: Sam
     assert video.frames == [(3, 6)]
 
 
-def test_chunks_do_not_change_what_is_scored(model: nn.Module, samples: Samples, open_noise: OpenNoise) -> None:
-    whole, parts = (_score(model, samples(["a.mp4", "b.mp4"]), open_noise, clips=5, batch_size=size) for size in (8, 2))
-    for one, other in zip(whole, parts, strict=True):
+class Recorder:
+    """Mean colour of each view, and how many views came at once."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        self.sizes.append(len(clips))
+        return clips.float().mean(dim=(2, 3, 4))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("views", "sizes"),
+    [
+        ({"batch_size": 3}, [3, 3, 2]),  # four videos of two clips
+        ({"batch_size": 8}, [8]),
+        ({"batch_size": 1}, [1] * 8),
+        ({"batch_size": 5, "crops": 3, "clips": 1}, [3, 3, 3, 3]),  # two clips would be six views
+        ({"batch_size": 6, "crops": 3}, [6, 6, 6, 6]),
+        ({"batch_size": 2, "crops": 3, "clips": 1}, [3, 3, 3, 3]),  # a clip's crops stay together
+    ],
+)
+def test_clips_of_several_videos_fill_a_batch(
+    views: dict[str, int], sizes: list[int], num_workers: int, samples: Samples, open_noise: OpenNoise
+) -> None:
+    scorer = Recorder()
+    videos = samples(NAMES)
+    options = {"card": _card(CLIP), "views": ViewSpec(**views), "source": open_noise, "read": lambda output: output}
+    found = list(score_videos(scorer, videos, num_workers=num_workers, **options))
+    assert scorer.sizes == sizes
+    assert [video.sample.name for video in found] == NAMES
+    for video in found:
+        if not video.error:
+            (alone,) = score_videos(Recorder(), [video.sample], **options)
+            assert torch.equal(video.clip_scores, alone.clip_scores)
+            assert (video.frames, video.num_clips, video.fps) == (alone.frames, alone.num_clips, alone.fps)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 8])
+def test_batches_change_scores_by_rounding_only(
+    batch_size: int, model: nn.Module, samples: Samples, open_noise: OpenNoise
+) -> None:
+    """To a millionth of the largest logit; with a batch of one, not at all."""
+    videos = samples(NAMES)
+    plain = {"read": lambda output: output, "clips": 3}
+    together = _score(model, videos, open_noise, batch_size=batch_size, **plain)
+    alone = [_score(model, [video], open_noise, batch_size=1, **plain)[0] for video in videos]
+    exact = _score(model, videos, open_noise, batch_size=1, **plain)
+    for one, other, same in zip(alone, together, exact, strict=True):
+        assert one.error == other.error == same.error
         assert one.frames == other.frames
-        torch.testing.assert_close(one.clip_scores, other.clip_scores)
+        if not one.error:
+            largest = float(one.clip_scores.abs().max())
+            torch.testing.assert_close(other.clip_scores, one.clip_scores, rtol=0, atol=1e-6 * largest)
+            assert torch.equal(one.clip_scores, same.clip_scores)
+
+
+def test_what_shares_a_batch_with_a_video_changes_nothing(
+    model: nn.Module, samples: Samples, open_noise: OpenNoise
+) -> None:
+    first, *_ = _score(model, samples(["a.mp4", "b.mp4", "c.mp4"]), open_noise, batch_size=6)
+    *_, last = _score(model, samples(["d.mp4", "e.mp4", "a.mp4"]), open_noise, batch_size=6)
+    assert torch.equal(first.clip_scores, last.clip_scores)
+
+
+def test_no_more_is_decoded_than_a_batch_needs(samples: Samples, open_noise: OpenNoise) -> None:
+    opened: list[str] = []
+
+    def watch(path: Path) -> ArrayVideo:
+        opened.append(path.name)
+        return open_noise(path)
+
+    names = [f"{number}.mp4" for number in range(9)]
+    scored = score_videos(
+        Recorder(), samples(names), card=_card(CLIP), views=ViewSpec(clips=1, batch_size=4), source=watch
+    )
+    for number in range(9):
+        assert next(scored).sample.name == names[number]
+        assert len(opened) == min(4 * (number // 4 + 1), 9)
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -104,11 +181,39 @@ def test_an_undecodable_video_is_kept_with_its_error(model: nn.Module, samples: 
     assert results[2].parts == []
 
 
-def test_an_error_after_the_first_chunk_takes_its_scores_back(model: nn.Module, samples: Samples) -> None:
-    results = _score(model, samples(["a.mp4", "broken.mp4", "b.mp4"]), _open_breaking, batch_size=1)
-    assert [video.error for video in results] == ["", "broken.mp4: frame 4 is damaged", ""]
-    assert (results[1].parts, results[1].frames, results[1].complete) == ([], [], True)
-    assert [len(video.frames) for video in results] == [3, 0, 3]
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 8])
+def test_a_video_that_breaks_in_its_middle_disturbs_no_other(
+    batch_size: int, num_workers: int, model: nn.Module, samples: Samples
+) -> None:
+    """Its first clip shares a batch with others, or has been scored already: nothing of it stays."""
+    names = ["a.mp4", "broken.mp4", "b.mp4", "broken too.mp4"]
+    results = _score(model, samples(names), _open_breaking, batch_size=batch_size, num_workers=num_workers)
+    assert [video.sample.name for video in results] == names
+    assert [video.error for video in results] == [
+        "",
+        "broken.mp4: frame 4 is damaged",
+        "",
+        "broken too.mp4: frame 4 is damaged",
+    ]
+    for video in results:
+        assert len(video.frames) == len(video.parts) == (0 if video.error else 3)
+        if not video.error:
+            (alone,) = _score(model, [video.sample], _open_breaking, batch_size=1)
+            torch.testing.assert_close(video.clip_scores, alone.clip_scores, rtol=0, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_device_of_its_own_gives_the_same(model: nn.Module, samples: Samples, open_noise: OpenNoise) -> None:
+    """Where the next batch is sent off before the last one's scores are there."""
+    videos = samples([*NAMES, "broken.mp4"])
+    expected = _score(model, videos, open_noise, batch_size=3)
+    found = _score(model.cuda(), videos, open_noise, batch_size=3)
+    for one, other in zip(expected, found, strict=True):
+        assert (one.error, one.frames) == (other.error, other.frames)
+        if not one.error:
+            torch.testing.assert_close(one.clip_scores, other.clip_scores, rtol=1e-3, atol=1e-3)  # TF32
 
 
 def test_shuffled_frames_depend_on_the_file_only(model: nn.Module, samples: Samples, open_noise: OpenNoise) -> None:
@@ -116,7 +221,9 @@ def test_shuffled_frames_depend_on_the_file_only(model: nn.Module, samples: Samp
 
     def score(names: list[str], order: str) -> dict[str, Tensor]:
         card = _card(ClipSpec(num_frames=4, order=order))
-        found = score_videos(model, samples(names), card=card, views=ViewSpec(), source=open_noise)
+        found = score_videos(
+            torch_scorer(model, PIXELS), samples(names), card=card, views=ViewSpec(), source=open_noise
+        )
         return {video.sample.name: video.clip_scores for video in found}
 
     together, alone = score(["b.mp4", "c.mp4", "a.mp4"], "shuffled"), score(["a.mp4"], "shuffled")
@@ -162,7 +269,8 @@ def test_what_is_read_of_the_output_is_the_callers_choice(
 
 def _score_segments(model: nn.Module, samples: Sequence[Sample], source: OpenNoise, **views: int) -> list[VideoScores]:
     card = _card(CLIP, segments=2, consensus="max")
-    return list(score_videos(model, samples, card=card, views=ViewSpec(**views), source=source))
+    scorer = torch_scorer(model, PIXELS)
+    return list(score_videos(scorer, samples, card=card, views=ViewSpec(**views), source=source))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +299,7 @@ def test_chunks_do_not_change_a_consensus_and_errors_take_it_back(
 ) -> None:
     videos = samples(["a.mp4", "b.mp4"])
     whole, parts = (_score_segments(model, videos, open_noise, segments=3, batch_size=size) for size in (8, 2))
-    assert [len(video.logits) for video in (*whole, *parts)] == [1, 1, 2, 2]
+    assert [len(video.logits) for video in (*whole, *parts)] == [3, 3, 3, 3]
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one.scores, other.scores)
     broken, fine = _score_segments(model, samples(["broken.mp4", "a.mp4"]), _open_breaking, batch_size=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from program import MICRO, NUM_TEST, Call, finish, start, write_list
+from program import EXACT, MICRO, NUM_TEST, Call, finish, start, write_list
 from t3d import cli
 
 
@@ -20,7 +20,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 def evaluated(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluated")
     with pytest.raises(SystemExit) as ended:
-        cli.main(["evaluate", str(trained), "--output", str(folder), "--workers", "0", "--accelerator", "cpu"])
+        cli.main(["evaluate", str(trained), "--output", str(folder), *EXACT, "--workers", "0", "--accelerator", "cpu"])
     assert ended.value.code == 0
     return folder
 
@@ -56,7 +56,7 @@ def test_metrics_are_the_fractions_of_the_predictions(evaluated: Path) -> None:
 
 def test_two_processes_give_the_digits_of_one(trained: Path, evaluated: Path, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "t3d"]
-    flags = ("--devices", 2, "--accelerator", "cpu", "--workers", 0, "--output")
+    flags = (*EXACT, "--devices", 2, "--accelerator", "cpu", "--workers", 0, "--output")
     children = start("evaluate", trained, *flags, tmp_path / "children")
     siblings = start("evaluate", trained, *flags, tmp_path / "siblings", launcher=torchrun)
     outcomes = [finish(children), finish(siblings)]
@@ -107,7 +107,7 @@ def test_views_are_clips_times_crops(trained: Path, t3d: Call, tmp_path: Path) -
 
 def test_parquet_holds_the_same_and_replaces_the_csv(trained: Path, evaluated: Path, t3d: Call, tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").write_text("of an earlier evaluation")
-    flags = ("--predictions", "parquet", "--output", tmp_path, "--workers", 0)
+    flags = (*EXACT, "--predictions", "parquet", "--output", tmp_path, "--workers", 0)
     assert t3d("evaluate", trained, *flags).code == 0
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert [row["video"] for row in rows] == [row["video"] for row in _rows(evaluated)]
@@ -210,7 +210,7 @@ def test_files_of_weights_in_one_folder_keep_their_results(
 ) -> None:
     for name in ("one", "two"):
         shutil.copy(trained / "weights.safetensors", tmp_path / f"{name}.safetensors")
-        assert t3d("evaluate", tmp_path / f"{name}.safetensors", "--workers", 0).code == 0
+        assert t3d("evaluate", tmp_path / f"{name}.safetensors", *EXACT, "--workers", 0).code == 0
         predictions = (tmp_path / name / "predictions.csv").read_bytes()
         assert predictions == (evaluated / "predictions.csv").read_bytes()
         checkpoint = json.loads((tmp_path / name / "metrics.json").read_text())["checkpoint"]

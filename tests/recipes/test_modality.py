@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from program import MICRO, NUM_TEST, Call, drifting, write_dataset
+from program import EXACT, MICRO, NUM_TEST, Call, drifting, write_dataset
 from t3d import cli
 from t3d.engine.checkpoints import ModelCard, read_weights
 from t3d.engine.classifier import load
@@ -98,11 +98,11 @@ def test_flow_is_computed_once_and_its_place_is_said_once(
     motion: Path, tmp_path: Path, t3d: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("T3D_CACHE", str(tmp_path / "cache"))
-    first = t3d("evaluate", motion, "--output", tmp_path / "one", "--workers", 2)
+    first = t3d("evaluate", motion, "--output", tmp_path / "one", *EXACT, "--workers", 2)
     files = sorted((tmp_path / "cache" / "flow").rglob("*.zip"))
     assert len(files) == NUM_TEST
     stamps = [file.stat().st_mtime_ns for file in files]
-    second = t3d("evaluate", motion, "--output", tmp_path / "two", "--workers", 0)
+    second = t3d("evaluate", motion, "--output", tmp_path / "two", *EXACT, "--workers", 0)
     assert [outcome.err.count("optical flow is computed") for outcome in (first, second)] == [1, 0]
     assert [file.stat().st_mtime_ns for file in files] == stamps
     assert (tmp_path / "one" / "predictions.csv").read_bytes() == (tmp_path / "two" / "predictions.csv").read_bytes()

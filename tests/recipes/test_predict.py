@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import t3d
-from program import NUM_TEST, Call
+from program import EXACT, NUM_TEST, Call
 from t3d import cli
 from t3d.video.decode import open_video
+from t3d.video.spec import ViewSpec
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def rows(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
     """What `t3d evaluate` wrote about every test video."""
     folder = tmp_path_factory.mktemp("evaluated")
     with pytest.raises(SystemExit):
-        cli.main(["evaluate", str(trained), "--output", str(folder), "--workers", "0"])
+        cli.main(["evaluate", str(trained), "--output", str(folder), *EXACT, "--workers", "0"])
     with (folder / "predictions.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -36,7 +37,7 @@ def _expected(row: dict[str, str]) -> dict[str, float]:
 def test_json_equals_the_evaluation_exactly(
     trained: Path, rows: list[dict[str, str]], files: list[Path], t3d: Call
 ) -> None:
-    outcome = t3d("predict", trained, *files, "--json")
+    outcome = t3d("predict", trained, *files, *EXACT, "--json")
     assert (outcome.code, outcome.err) == (0, "")
     answers = json.loads(outcome.out)
     assert [answer["video"] for answer in answers] == [str(path) for path in files]
@@ -49,7 +50,7 @@ def test_json_equals_the_evaluation_exactly(
 def test_csv_equals_the_evaluation_exactly(
     trained: Path, rows: list[dict[str, str]], files: list[Path], t3d: Call
 ) -> None:
-    answers = list(csv.DictReader(io.StringIO(t3d("predict", trained, *files, "--csv", "--workers", 0).out)))
+    answers = list(csv.DictReader(io.StringIO(t3d("predict", trained, *files, *EXACT, "--csv", "--workers", 0).out)))
     assert [answer["rank"] for answer in answers] == ["1", "2"] * NUM_TEST
     for path, row in zip(files, rows, strict=True):
         scores = {answer["label"]: float(answer["score"]) for answer in answers if answer["video"] == str(path)}
@@ -58,12 +59,12 @@ def test_csv_equals_the_evaluation_exactly(
 
 def test_python_equals_the_evaluation_exactly(trained: Path, rows: list[dict[str, str]], files: list[Path]) -> None:
     for path, row in zip(files, rows, strict=True):
-        answer = t3d.predict(trained, str(path))
+        answer = t3d.predict(trained, str(path), views=ViewSpec(batch_size=1))
         assert dict(zip(answer.labels, answer.scores, strict=True)) == _expected(row)
         with open_video(path) as video:
             frames = video.frames(range(len(video)))
         for pixels in (frames, np.asarray(frames)):
-            answer = t3d.load(trained, device=torch.device("cpu")).predict(pixels)
+            answer = t3d.load(trained, device=torch.device("cpu")).predict(pixels, views=ViewSpec(batch_size=1))
             assert dict(zip(answer.labels, answer.scores, strict=True)) == _expected(row)
 
 

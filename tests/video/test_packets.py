@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from t3d.errors import DecodeError
+from t3d.video import packets
 from t3d.video.container import open_container
 from t3d.video.packets import Entry, PacketIndex, damaged, read_packet_index
 
@@ -65,3 +66,45 @@ def test_the_message_has_the_total_only_where_it_is_known() -> None:
         "a.mp4: frame 40 of 100 cannot be decoded (truncated or damaged file); re-encode or remove it"
     )
     assert "frame 40 cannot" in str(damaged("a.mp4", 40, None))
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({"bf": "0", "x264-params": "keyint=7:scenecut=0"}, {}),
+        ({"x264-params": "keyint=7:scenecut=0:bframes=2"}, {}),
+        ({"bf": "0"}, {"movflags": "frag_keyframe"}),
+        ({"bf": "0"}, {"movflags": "frag_keyframe+empty_moov"}),
+        ({"bf": "0", "x264-params": "keyint=7:scenecut=0"}, {"movflags": "frag_keyframe+empty_moov+global_sidx"}),
+        ({"bf": "0", "x264-params": "keyint=7:scenecut=0"}, {"movflags": "hybrid_fragmented"}),
+        ({"bf": "0"}, {"use_editlist": "0"}),
+    ],
+)
+def test_the_table_of_an_mp4_tells_what_its_packets_do(
+    options: dict[str, str],
+    flags: dict[str, str],
+    tmp_path: Path,
+    encode: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = encode(tmp_path / "video.mp4", "libx264", options=options, container_options=flags)
+    quick = read(path)
+    monkeypatch.setattr(packets, "_listed_packets", lambda *_: [])
+    assert quick == read(path)
+    assert quick is None or len(quick.timestamps) == 60
+
+
+def test_a_table_that_promises_more_than_the_file_holds_is_not_believed(
+    tmp_path: Path, encode: Callable[..., Path]
+) -> None:
+    path = encode(tmp_path / "cut.mp4", "libx264", options={"bf": "0"}, container_options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[:-100])  # the last frame, and some of the one before
+    with pytest.raises(DecodeError, match="frame 58 of 60 cannot be decoded"):
+        read(path)
+
+
+def test_packets_are_not_read_where_the_table_tells_all(
+    tmp_path: Path, encode: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packets, "_read_packets", lambda *_: pytest.fail("packets were read"))
+    assert read(encode(tmp_path / "video.mp4", "libx264", options={"bf": "0"})) is not None

@@ -1,5 +1,6 @@
 import gc
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,25 @@ def test_a_whole_pass_decodes_each_frame_once(make_video: Callable[..., Path], m
         assert restarts == [0]
 
 
+def test_packets_are_read_once_for_each_state_of_a_file(
+    tmp_path: Path, any_format: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    monkeypatch.setattr(pyav_reader, "read_packet_index", lambda *each: reads.append(each) or read_packet_index(*each))
+    path = tmp_path / any_format.name
+    path.write_bytes(any_format.read_bytes())
+    seen = []
+    for _ in range(2):
+        with PyAVVideo(path) as video:
+            seen.append((len(video), video.fps, video.is_seekable, video.frames([17, 3, 40])))
+    assert len(reads) == 1
+    assert seen[0][:3] == seen[1][:3]
+    assert torch.equal(seen[0][3], seen[1][3])
+    os.utime(path, ns=(0, 1))
+    PyAVVideo(path).close()
+    assert len(reads) == 2
+
+
 def test_seeking_goes_to_the_nearest_keyframe(tmp_path: Path, encode: Callable[..., Path]) -> None:
     path = encode(tmp_path / "keys.mp4", "libx264", options={"x264-params": "keyint=10:scenecut=0:open-gop=0"})
     with PyAVVideo(path) as video:
@@ -265,6 +285,7 @@ def lie(monkeypatch: pytest.MonkeyPatch, change: Callable[[tuple[int, ...]], tup
         return replace(index, timestamps=change(index.timestamps))
 
     monkeypatch.setattr(pyav_reader, "read_packet_index", read)
+    pyav_reader._known_index.cache_clear()  # what was read before was true
 
 
 def test_an_index_that_proves_wrong_is_dropped(

@@ -4,8 +4,9 @@ Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.re
 plain arguments and the small value objects of `t3d.video.spec`. Nothing here imports torch, so `--help` is instant.
 """
 
+from t3d.config.bench import BenchConfig
 from t3d.config.learning import DemoConfig, FlowConfig, LearningConfig, TrainConfig, TransferConfig
-from t3d.config.names import Accelerator, Backend, Flow, Format, Layout, Precision
+from t3d.config.names import Accelerator, Backend, BenchKind, EngineName, Flow, Format, Layout, Precision
 from t3d.config.options import (
     LabelOptions,
     ModelOptions,
@@ -19,16 +20,20 @@ from t3d.config.options import (
     TeacherOptions,
 )
 from t3d.config.scoring import CompareConfig, EvaluateConfig, FuseConfig, PredictConfig, ScoringOptions
-from t3d.config.tools import ConvertConfig, DataConfig, ModelsConfig
+from t3d.config.tools import ConvertConfig, DataConfig, ExportConfig, ModelsConfig, PrepareConfig
 
 __all__ = [
     "Accelerator",
     "Backend",
+    "BenchConfig",
+    "BenchKind",
     "CompareConfig",
     "ConvertConfig",
     "DataConfig",
     "DemoConfig",
+    "EngineName",
     "EvaluateConfig",
+    "ExportConfig",
     "Flow",
     "FlowConfig",
     "Format",
@@ -42,6 +47,7 @@ __all__ = [
     "PairOptions",
     "Precision",
     "PredictConfig",
+    "PrepareConfig",
     "ProbeOptions",
     "RunOptions",
     "ScheduleOptions",

@@ -180,6 +180,8 @@ def _check_train(config: TrainConfig) -> None:
         raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
     if config.recompute_segments and not config.segments.enabled:
         raise ConfigError("--recompute-segments goes through several segments one by one; give --segments 2 or more")
+    if config.recompute_segments and config.run.compile:
+        raise ConfigError("--recompute-segments and --compile exclude each other; give one")
     if config.recompute_segments and config.run.devices * config.run.nodes > 1:
         raise ConfigError("--recompute-segments works on one device only; lower --batch-size and raise --accumulate")
     if labels.labels_per_class is not None and labels.train_fraction is not None:

@@ -14,6 +14,9 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Backend = Literal["pyav", "torchcodec"]
 
 
+EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
+
+
 Layout = Literal[
     "auto",
     "t3d_authors",
@@ -30,3 +33,6 @@ Layout = Literal[
 
 
 Flow = Literal["scratch", "transfer", "ft-transfer", "inflation"]
+
+
+BenchKind = Literal["train", "infer", "load", "transfer", "startup", "growth"]

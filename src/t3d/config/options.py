@@ -130,7 +130,13 @@ class RunOptions:
     accelerator: Accelerator = "auto"
     """Where to compute."""
     precision: Precision = "32-true"
-    """Number format of the arithmetic; bf16 wants a recent GPU."""
+    """Number format of the arithmetic; bf16-mixed wants a recent GPU or CPU, and is checked before it is used."""
+    channels_last: bool = False
+    """Keep the channels of a place together in memory (channels_last_3d): often faster with bf16."""
+    recompute: bool = False
+    """Compute dense blocks again for their gradients instead of keeping what they computed: less memory, more time."""
+    compile: bool = False
+    """Compile the training step by torch.compile: minutes at the first start, seconds from then on; needs g++."""
     backend: Backend = "pyav"
     """Library that decodes videos."""
     checkpoint_steps: int = 200

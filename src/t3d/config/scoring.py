@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from t3d.config.checks import at_least, check_named_once, check_workers
-from t3d.config.names import Accelerator, Backend, Format, Precision
+from t3d.config.names import Accelerator, Backend, EngineName, Format, Precision
 from t3d.errors import ConfigError
 from t3d.video.spec import ViewSpec
 
@@ -23,12 +23,17 @@ class ScoringOptions:
     accelerator: Accelerator = "auto"
     """Where to compute."""
     precision: Precision = "32-true"
-    """Number format of the arithmetic."""
+    """Number format of the arithmetic; an exported file has its own."""
+    engine: EngineName = "auto"
+    """Library that computes; `auto` is PyTorch, and for an exported file the one it is for. Others translate weights
+    first, in memory."""
     backend: Backend = "pyav"
     """Library that decodes videos."""
 
     def __post_init__(self) -> None:
         check_workers(self.workers)
+        if self.engine in ("onnxruntime", "openvino") and self.accelerator == "cuda":
+            raise ConfigError(f"--engine {self.engine} computes on the CPU; leave out --accelerator cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,7 @@ class EvaluateConfig:
     """Score a trained run on labelled videos, clip by clip and video by video."""
 
     weights: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Run folder or weights file."""
+    """Run folder, weights file, or what `t3d export` wrote."""
     data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
     """Labelled videos; left out, those the run was trained on (their test list)."""
     output: Path | None = None
@@ -56,6 +61,8 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         at_least(1, devices=self.devices)
+        if self.devices > 1 and self.scoring.engine in ("onnxruntime", "openvino"):
+            raise ConfigError(f"--devices {self.devices}: --engine {self.scoring.engine} uses one; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +93,7 @@ class PredictConfig:
     """Say what happens in videos."""
 
     weights: Annotated[Positional[Path], arg(metavar="RUN")]
-    """Run folder or weights file."""
+    """Run folder, weights file, or what `t3d export` wrote."""
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE")] = ()
     """Videos, or folders of videos."""
     top: int = 5

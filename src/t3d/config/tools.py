@@ -1,13 +1,18 @@
-"""Commands about files and networks: convert, data, models."""
+"""Commands about files and networks: convert, export, data, data prepare, models."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from t3d.config.names import Format, Layout
+from t3d.config.checks import at_least, check_workers
+from t3d.config.names import Backend, Format, Layout
 from t3d.errors import ConfigError
+
+_WORST_CRF = 51
+_SMALLEST_SIDE = 16
+"""Encoders take nothing smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,36 @@ class ConvertConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write a trained network for a faster engine, checked against PyTorch on the same clips."""
+
+    weights: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder or weights file."""
+    target: Annotated[Literal["openvino", "onnx", "torch"], arg(name="to")] = "openvino"
+    """openvino writes .xml and .bin, onnx .onnx for ONNX Runtime, torch a program of PyTorch, .pt2."""
+    precision: Literal["float32", "bf16", "int8"] = "float32"
+    """Number format of the arithmetic; bf16 and int8 are for OpenVINO."""
+    output: Path | None = None
+    """File to write; left out, beside the weights, such as weights-openvino-int8.xml."""
+    calibration: Path | None = None
+    """Labelled videos whose training list gives the clips of int8, and those compared; left out, those the run was
+    trained on for int8, and noise for the others."""
+    calibration_clips: int = 128
+    """Clips that int8 is fitted to."""
+    tolerance: float | None = None
+    """Largest difference of a logit from PyTorch in float32 that is let pass, as a share of the largest; left out,
+    0.0001 for float32, 0.05 for bf16, and for int8 0.1 with the same likeliest class for nine clips of ten."""
+    backend: Backend = "pyav"
+    """Library that decodes videos."""
+
+    def __post_init__(self) -> None:
+        at_least(1, calibration_clips=self.calibration_clips)
+        at_least(0, tolerance=self.tolerance)
+        if self.precision != "float32" and self.target != "openvino":
+            raise ConfigError(f"--precision {self.precision} is for --to openvino; {self.target} has float32 only")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Show what a dataset holds: classes, videos, groups, missing files."""
 
@@ -44,6 +79,39 @@ class DataConfig:
     """Layout of DATA, where it is not recognised by itself."""
     decode: bool = False
     """Also decode every video of the split once, and list those that fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Re-encode every video of a dataset once, so that training reads it faster; docs/prepared-files.md says when."""
+
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Folder or CSV/Parquet file of videos, or `temporal-shapes`."""
+    output: Annotated[Positional[Path], arg(metavar="OUT")]
+    """Folder for the copy, which is used as DATA was; what is in it already is not made again."""
+    short_side: int = 256
+    """Pixels; what trainings are given as --resize, for then they need not resize."""
+    keyframes: int = 8
+    """Frames from one keyframe to the next; fewer are faster to jump to and take more space."""
+    crf: int = 23
+    """Quality, as x264 counts it: 18 is visually lossless, 51 the worst."""
+    trim: bool = False
+    """Keep only what lies between `start` and `end` of a CSV or Parquet file, each part as a file of its own."""
+    format: Format | None = None
+    """Layout of DATA, where it is not recognised by itself."""
+    workers: int | None = None
+    """Processes; left out, one for each core."""
+    overwrite: bool = False
+    """Begin anew where OUT was prepared from another source or with other flags."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            check_workers(self.workers)
+        at_least(1, keyframes=self.keyframes)
+        if not 0 <= self.crf <= _WORST_CRF:
+            raise ConfigError(f"--crf {self.crf} must lie between 0 and {_WORST_CRF}")
+        if self.short_side < _SMALLEST_SIDE or self.short_side % 2:
+            raise ConfigError(f"--short-side {self.short_side} must be even, and at least {_SMALLEST_SIDE}")
 
 
 @dataclass(frozen=True, kw_only=True)

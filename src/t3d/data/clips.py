@@ -18,8 +18,9 @@ from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
 from t3d.data.samples import Sample
 from t3d.errors import DecodeError
-from t3d.tensors import Clip, FrameIndices, Views
+from t3d.tensors import Clip, FrameIndices, Frames, Views
 from t3d.video.decode import VideoReader
+from t3d.video.one_pass import in_one_pass
 from t3d.video.sampling import (
     non_overlapping_clips,
     random_clip,
@@ -93,8 +94,8 @@ class TrainClips(Dataset[tuple[Clip | Views, int] | str]):
                 first, last = frames_of(video, sample)
                 indices = first + _ordered(self._pick(last - first, generator), self.clip, generator)  # (N, T)
                 looks = [
-                    train_view(video.frames(clip), self.pixels, self.augment, generator.clone_state())  # alike for all
-                    for clip in indices
+                    train_view(torch.stack(frames), self.pixels, self.augment, generator.clone_state())  # alike for all
+                    for frames in in_one_pass(video, indices)
                 ]
         except DecodeError as error:
             return str(error)
@@ -165,26 +166,23 @@ class EpochSampler(Sampler[ClipKey]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chunk:
-    """Some consecutive clips of one video, ready to be scored; or why there are none."""
+class ScoringClip:
+    """One clip of a video, ready to be scored; or why the video has none, or no more."""
 
     index: int
     """Position of the video in the list."""
-    views: Views | None
-    """(clips * crops, C, T, H, W), the crops of a clip side by side."""
-    frames: tuple[tuple[int, int], ...]
-    """First and last frame of each clip."""
-    fps: float
-    num_clips: int
+    views: Views | None = None
+    """(crops, C, T, H, W)."""
+    frames: tuple[int, int] = (0, 0)
+    """Its first and last frame."""
+    fps: float = 0.0
+    num_clips: int = 0
     """Clips of the whole video."""
     error: str = ""
 
 
-class ScoringClips(IterableDataset[Chunk]):
-    """All clips of all videos in chunks that fit a batch; worker k of n reads videos k, k + n, ...
-
-    A chunk never mixes videos, so that the scores of a video do not depend on its neighbours in the list.
-    """
+class ScoringClips(IterableDataset[ScoringClip]):
+    """All clips of all videos, each video in one pass over it; worker k of n reads videos k, k + n, ..."""
 
     def __init__(
         self,
@@ -199,28 +197,27 @@ class ScoringClips(IterableDataset[Chunk]):
         self.clip = clip
         self.pixels = pixels
         self.views = views
-        self.clips_per_chunk = max(1, views.batch_size // views.crops)
         self.open_video = open_video
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def __iter__(self) -> Iterator[ScoringClip]:
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for index in range(first, len(self.samples), step):
             try:
-                yield from self._chunks(index)
+                yield from self._clips(index)
             except DecodeError as error:
-                yield Chunk(index=index, views=None, frames=(), fps=0.0, num_clips=0, error=str(error))
+                yield ScoringClip(index=index, error=str(error))
 
-    def _chunks(self, index: int) -> Iterator[Chunk]:
+    def _clips(self, index: int) -> Iterator[ScoringClip]:
         sample = self.samples[index]
         with self.open_video(sample.path) as video:
             first, last = frames_of(video, sample)
-            clips = first + self._pick(last - first, sample)
-            for part in clips.split(self.clips_per_chunk):
-                yield Chunk(
+            clips = first + self._pick(last - first, sample)  # (N, T)
+            for indices, looks in zip(clips, in_one_pass(video, clips, self._look), strict=True):
+                yield ScoringClip(
                     index=index,
-                    views=self._looks(video, part),
-                    frames=tuple((int(row.min()), int(row.max())) for row in part),
+                    views=torch.stack(looks, dim=2),  # (crops, C, T, H, W)
+                    frames=(int(indices.min()), int(indices.max())),
                     fps=video.fps,
                     num_clips=len(clips),
                 )
@@ -237,15 +234,10 @@ class ScoringClips(IterableDataset[Chunk]):
         name = zlib.crc32(os.fsencode(sample.path.name))  # a video's order depends on nothing but its file's name
         return _ordered(indices, self.clip, seeded(0, 0, name))
 
-    def _looks(self, video: VideoReader, clips: Tensor) -> Views:
-        """Turn the frames (N, T) of N clips into N * crops views."""
-        looks = []
-        for clip in clips:  # one after the other, for decoded pictures may be far larger than what is kept of them
-            frames = video.frames(clip)
-            looks.append(
-                three_views(frames, self.pixels) if self.views.crops == 3 else centre_view(frames, self.pixels)[None]
-            )
-        return torch.cat(looks)
+    def _look(self, frames: Frames) -> tuple[Tensor, ...]:
+        """The crops (crops, C, H, W) of each frame: of a picture of any size, this is all that is kept."""
+        views = three_views(frames, self.pixels) if self.views.crops == 3 else centre_view(frames, self.pixels)[None]
+        return views.unbind(dim=2)
 
 
 class Choice(IntEnum):

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from t3d.data.folder import fits_folder, load_folder
-from t3d.data.hmdb51 import fits_hmdb51, load_hmdb51
-from t3d.data.kinetics import fits_kinetics, load_kinetics
+from t3d.data.hmdb51 import fits_hmdb51, hmdb51_lists, load_hmdb51
+from t3d.data.kinetics import fits_kinetics, kinetics_lists, load_kinetics
 from t3d.data.samples import Subset, VideoList
 from t3d.data.table import fits_table, load_table
-from t3d.data.ucf101 import fits_ucf101, load_ucf101
+from t3d.data.ucf101 import fits_ucf101, load_ucf101, ucf101_lists
 from t3d.errors import DataError
 
 
@@ -29,13 +29,17 @@ class Format:
     looks_like: str
     fits: Callable[[Path], bool]
     read: Reader
+    lists: Callable[[Path], dict[str, Path]] = lambda root: {}
+    """Files that say what is where, by their places in the folder of the dataset."""
 
 
 FORMATS: dict[str, Format] = {
     "csv": Format(looks_like="a CSV or Parquet file, or videos.csv", fits=fits_table, read=load_table),
-    "ucf101": Format(looks_like="ucfTrainTestlist/", fits=fits_ucf101, read=load_ucf101),
-    "hmdb51": Format(looks_like="testTrainMulti_7030_splits/", fits=fits_hmdb51, read=load_hmdb51),
-    "kinetics": Format(looks_like="train.csv with a column youtube_id", fits=fits_kinetics, read=load_kinetics),
+    "ucf101": Format(looks_like="ucfTrainTestlist/", fits=fits_ucf101, read=load_ucf101, lists=ucf101_lists),
+    "hmdb51": Format(looks_like="testTrainMulti_7030_splits/", fits=fits_hmdb51, read=load_hmdb51, lists=hmdb51_lists),
+    "kinetics": Format(
+        looks_like="train.csv with a column youtube_id", fits=fits_kinetics, read=load_kinetics, lists=kinetics_lists
+    ),
     "folder": Format(looks_like="a folder of videos for each class", fits=fits_folder, read=load_folder),
 }
 """In the order in which they are tried."""

@@ -25,6 +25,12 @@ def fits_hmdb51(root: Path) -> bool:
     return _lists_folder(root) is not None
 
 
+def hmdb51_lists(root: Path) -> dict[str, Path]:
+    """The lists, by where they belong in the folder of the dataset."""
+    folder = _lists_folder(root)
+    return {} if folder is None else {f"{_LISTS}/{name}": folder / name for name in entries(folder)}
+
+
 def load_hmdb51(root: Path, subset: Subset, *, split: int) -> VideoList:
     """Videos of one subset, looked for in `root/class`, `root/hmdb51_org/class` and `root/videos/class`.
 

@@ -26,6 +26,11 @@ def fits_kinetics(root: Path) -> bool:
     return bool(_lists(root)) or any(_named_like_kinetics(part) for part in subset_folders(root).values())
 
 
+def kinetics_lists(root: Path) -> dict[str, Path]:
+    """The lists, by where they belong in the folder of the dataset."""
+    return {path.relative_to(root).as_posix(): path for path in _lists(root).values()}
+
+
 def load_kinetics(root: Path, subset: Subset, *, split: int) -> VideoList:
     """Videos of one subset, from the lists if there are any, else from the folders.
 

@@ -31,17 +31,27 @@ def load_table(root: Path, subset: Subset, *, split: int) -> VideoList:
         NoSuchSubsetError: No row belongs to the subset.
         DataError: The file or a row is malformed, or a class to be tested has no training video.
     """
-    path = _table_file(root)
-    if path is None:
-        raise DataError(f"{root}: no CSV or Parquet file, nor a folder with a videos.csv or videos.parquet; name one")
-    rows = read_parquet(path, required=_REQUIRED) if _is_parquet(path) else read_csv(path, required=_REQUIRED)
-    check_rows(rows, required=_REQUIRED)
+    path, rows = read_table(root, required=_REQUIRED)
     if "split" in rows[0].values:
         return _load_part(path, rows, subset, split=split)
     labels = sorted_labels(row.values["label"] for row in rows)
     everything, warnings = with_groups(_samples(rows, labels, where=str(path)))
     chosen = fold_samples(everything, subset, split=split, where=str(path))
     return _found(path, chosen, labels, split=f"fold {split} {subset} (made here, by group)", warnings=warnings)
+
+
+def read_table(root: Path, *, required: Sequence[str]) -> tuple[Path, list[Row]]:
+    """Find the file and read its rows; what is in them beyond the required columns is the caller's to check.
+
+    Raises:
+        DataError: There is no such file, it is malformed, or a row lacks a required cell or was listed before.
+    """
+    path = _table_file(root)
+    if path is None:
+        raise DataError(f"{root}: no CSV or Parquet file, nor a folder with a videos.csv or videos.parquet; name one")
+    rows = read_parquet(path, required=required) if _is_parquet(path) else read_csv(path, required=required)
+    check_rows(rows, required=required)
+    return path, rows
 
 
 def check_rows(rows: Sequence[Row], *, required: Sequence[str]) -> None:

@@ -26,6 +26,12 @@ def fits_ucf101(root: Path) -> bool:
     return _lists_folder(root) is not None
 
 
+def ucf101_lists(root: Path) -> dict[str, Path]:
+    """The lists, by where they belong in the folder of the dataset."""
+    folder = _lists_folder(root)
+    return {} if folder is None else {f"{_LISTS}/{name}": folder / name for name in entries(folder)}
+
+
 def load_ucf101(root: Path, subset: Subset, *, split: int) -> VideoList:
     """Videos of one subset, looked for in `root/Class` and `root/UCF-101/Class`.
 

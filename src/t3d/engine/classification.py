@@ -3,7 +3,7 @@
 What several segments of a video say together is `t3d.engine.consensus`' business.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -36,6 +36,8 @@ class Classification:
     accumulate: int = 1
     clip_norm: float | None = None
     skip_bad_videos: bool = False
+    computing: Callable[[torch.device], AbstractContextManager[object]] = nullcontext
+    """Entered around the network, whenever it computes."""
 
     def judge(self, model: nn.Module, batch: TrainBatch, device: torch.device) -> Outcome:
         """Summed loss of the clips (of the videos, where these have several segments), and how many got their label."""
@@ -47,7 +49,8 @@ class Classification:
         return Outcome(loss, float((logits.argmax(dim=1) == labels).sum()))
 
     def _score(self, model: nn.Module, clips: Views) -> Logits:
-        logits: Logits = model(normalise(clips, self.pixels))
+        with self.computing(clips.device):
+            logits: Logits = model(normalise(clips, self.pixels))
         return logits
 
     def _agreed(self, model: nn.Module, clips: Tensor) -> Logits:
@@ -74,7 +77,8 @@ def _statistics_kept(model: nn.Module) -> Iterator[None]:
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+        norm.momentum = None if norm.momentum is None else 0.0  # None is a plain mean over all that is counted
+        norm.num_batches_tracked = None
     try:
         yield
     finally:

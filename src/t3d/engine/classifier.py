@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from t3d.data.clips import OpenVideo
 from t3d.data.samples import Sample
-from t3d.engine.checkpoints import ModelCard, load_model
+from t3d.engine.checkpoints import ModelCard
+from t3d.engine.opening import open_network
+from t3d.engine.scorer import Scorer
 from t3d.engine.scoring import VideoScores, score_videos
-from t3d.errors import DecodeError
+from t3d.errors import ConfigError, DecodeError
 from t3d.video.arrays import ArrayVideo
 from t3d.video.decode import VideoReader, open_video
 from t3d.video.optical_flow import seen
@@ -39,10 +41,10 @@ class Prediction:
 
 
 class Classifier:
-    """Say what happens in videos; scores are the ones `t3d evaluate` writes, digit for digit."""
+    """Say what happens in videos; scores are the ones `t3d evaluate` writes, up to rounding."""
 
-    def __init__(self, model: nn.Module, card: ModelCard) -> None:
-        self.model = model
+    def __init__(self, scorer: Scorer, card: ModelCard) -> None:
+        self.scorer = scorer
         self.card = card
 
     @property
@@ -78,7 +80,7 @@ class Classifier:
     ) -> Iterator[VideoScores]:
         """Score videos one after the other, clip by clip."""
         return score_videos(
-            self.model,
+            self.scorer,
             samples,
             card=self.card,
             views=views or ViewSpec(),
@@ -91,18 +93,24 @@ def _open(path: Path, *, pixels: PixelSpec) -> VideoReader:
     return seen(open_video(path), pixels)
 
 
-def load(run: Path | str, *, device: str | torch.device | None = None) -> Classifier:
-    """Load a trained network from a run folder or weights file.
+def load(run: Path | str, *, device: str | torch.device | None = None, engine: str = "auto") -> Classifier:
+    """Load a trained network from a run folder, a weights file, or what `t3d export` wrote.
 
     Args:
-        run: What `t3d train --output` named, or a `weights.safetensors`.
-        device: Where to compute; CUDA where there is one, by default.
+        run: What `t3d train --output` named, a `weights.safetensors`, or an exported file.
+        device: Where to compute; CUDA where there is one, by default. Engines other than PyTorch know the CPU only.
+        engine: auto, torch, onnxruntime or openvino: see `t3d.engine.opening`.
 
     Raises:
         CheckpointError: There is none, or it is damaged.
+        ConfigError: The engine is unknown, not installed, or not for this file or device.
     """
-    model, card = load_model(Path(run))
-    return Classifier(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), card)
+    network = open_network(Path(run), engine=engine)
+    if not network.cpu_only:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    elif torch.device(device or "cpu").type != "cpu":
+        raise ConfigError(f"{run}: {network.engine} computes on the CPU; leave out device={device!r}")
+    return Classifier(network.start(torch.device(device or "cpu")), network.card)
 
 
 def predict(

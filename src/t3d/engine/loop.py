@@ -6,6 +6,7 @@ run repeats an uninterrupted one.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -117,10 +118,27 @@ class Hooks(Protocol):
 
 
 class Learner:
-    """A network with all that changes while it learns: weights, their average, optimizer, schedule, progress."""
+    """A network with all that changes while it learns: weights, their average, optimizer, schedule, progress.
+
+    Args:
+        fabric: The devices.
+        model: The network; the same object stays what is evaluated and saved.
+        optimizer: Of its parameters.
+        schedule: Of the optimizer.
+        ema_decay: Keep an exponential moving average of the weights, with this decay.
+        compiled_for: Compile the training step for batches of so many clips (or videos); others are computed plainly,
+            for each size would take minutes to compile.
+    """
 
     def __init__(
-        self, fabric: Fabric, model: nn.Module, optimizer: Optimizer, schedule: LambdaLR, *, ema_decay: float | None
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: LambdaLR,
+        *,
+        ema_decay: float | None,
+        compiled_for: int | None = None,
     ) -> None:
         self.fabric = fabric
         self.network = model
@@ -131,7 +149,8 @@ class Learner:
             if ema_decay is None
             else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
         )
-        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.compiled_for = compiled_for
+        self.model, self.optimizer = fabric.setup(model if compiled_for is None else _compiled(model), optimizer)
         if self.average is not None:
             self.average.to(fabric.device)
 
@@ -181,7 +200,7 @@ def fit(
     Raises:
         DataError: A video cannot be decoded (or, where those are skipped, a whole batch of them), or the loss is no
             longer a finite number.
-        T3DError: The device is out of memory.
+        T3DError: The device is out of memory, or the network cannot be compiled.
     """
     progress = learner.progress
     while not progress.stopped and (progress.step < num_steps or progress.batch):  # an epoch in hand is closed first
@@ -237,13 +256,10 @@ def _update(learner: Learner, batches: list[Batch], objective: Objective) -> Non
             )  # fp16's scaler skips an update whose gradient overflows
         learner.optimizer.step()
     except RuntimeError as error:
-        if not _is_memory(error):
+        remedy = _remedy(error, batch_size=len(batches[0].failures) + batches[0].num_clips, objective=objective)
+        if remedy is None:
             raise
-        raise T3DError(
-            f"out of memory with --batch-size {batches[0].num_clips + len(batches[0].failures)}; halve it and double "
-            f"--accumulate (now {objective.accumulate}) for the same update, or with segments add "
-            "--recompute-segments"
-        ) from error
+        raise T3DError(remedy) from error
     learner.optimizer.zero_grad()
     learner.schedule.step()
     if learner.average is not None:
@@ -253,7 +269,8 @@ def _update(learner: Learner, batches: list[Batch], objective: Objective) -> Non
 
 def _backward(learner: Learner, batch: Batch, objective: Objective, *, num_clips: int) -> None:
     """Add a batch's part of the gradient of the mean loss over all `num_clips` of the update."""
-    outcome = objective.judge(learner.model, batch, learner.fabric.device)
+    with _uncompiled(learner.compiled_for not in (None, batch.num_clips)):
+        outcome = objective.judge(learner.model, batch, learner.fabric.device)
     value = outcome.loss.item()
     if value != value or value in (float("inf"), float("-inf")):
         raise DataError(f"loss is {value} after {learner.progress.step} updates; lower --lr or set --clip-norm 1")
@@ -262,12 +279,34 @@ def _backward(learner: Learner, batch: Batch, objective: Objective, *, num_clips
     learner.progress.num_correct += outcome.num_correct
 
 
+def _compiled(model: nn.Module) -> nn.Module:
+    compiled = torch.compile(model, dynamic=False)
+    assert isinstance(compiled, nn.Module)
+    return compiled
+
+
+def _uncompiled(wanted: bool) -> AbstractContextManager[object]:
+    return torch.compiler.set_stance("force_eager") if wanted else nullcontext()
+
+
 def _count(progress: Progress, batches: list[Batch]) -> None:
     progress.step += 1
     progress.batch += len(batches)
     progress.num_clips += sum(batch.num_clips for batch in batches)
     for batch in batches:
         progress.skipped.extend(failure for failure in batch.failures if failure not in progress.skipped)
+
+
+def _remedy(error: RuntimeError, *, batch_size: int, objective: Objective) -> str | None:
+    """What to tell of an update that failed, where the user can do something about it."""
+    if _is_memory(error):
+        return (
+            f"out of memory with --batch-size {batch_size}; halve it and double --accumulate (now "
+            f"{objective.accumulate}) for the same update, add --recompute, or with segments --recompute-segments"
+        )
+    if type(error).__module__.startswith("torch._dynamo"):
+        return f"torch.compile failed ({str(error).strip().partition(chr(10))[0][:200]}); leave out --compile"
+    return None
 
 
 def _is_memory(error: RuntimeError) -> bool:

@@ -1,5 +1,7 @@
 """Learning without labels: do these pictures and this clip match? Which are shown is `t3d.data.pairs`'s business."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +40,13 @@ class Matching:
     in_batch: bool = True
     """Each clip also meets the first look of the next clip of another video in its batch."""
     contrastive: float = 0.0
+    compiled: bool = False
+    """The network is: it is not to be compiled anew for every number of pairs, which depends on the batch."""
     accumulate: int = 1
     clip_norm: float | None = None
     skip_bad_videos: bool = False
+    computing: Callable[[torch.device], AbstractContextManager[object]] = nullcontext
+    """Entered around the network, whenever it computes."""
 
     def judge(self, model: nn.Module, batch: PairBatch, device: torch.device) -> Outcome:
         """Summed loss of the clips, and how many of them were judged rightly, in shares of their pairs.
@@ -54,7 +60,10 @@ class Matching:
         looks = self._features(batch.looks.to(device, non_blocking=True))
         pairs, matches = pairs_of(batch.matches, batch.videos, in_batch=self.in_batch)
         pairs, matches = pairs.to(device), matches.to(device)
-        logits, motion, appearance = model(clips, looks, pairs)
+        if self.compiled:
+            torch._dynamo.mark_dynamic(pairs, 0)
+        with self.computing(device):
+            logits, motion, appearance = model(clips, looks, pairs)
         weights = _balanced(matches, batch.num_clips)
         loss = (F.cross_entropy(logits, matches, reduction="none") * weights).sum()
         if self.contrastive:

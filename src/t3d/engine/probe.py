@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from t3d.data.clips import OpenVideo
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard
+from t3d.engine.scorer import torch_scorer
 from t3d.engine.scoring import score_videos
 from t3d.errors import DataError
 from t3d.tensors import Features
@@ -91,7 +92,7 @@ def _describe(
     found = [
         (video.scores, video.sample.label)
         for video in score_videos(
-            network,
+            torch_scorer(network, card.pixels),
             videos.samples,
             card=card,
             views=ViewSpec(),

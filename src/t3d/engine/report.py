@@ -123,6 +123,7 @@ def _provenance(metrics: Mapping[str, Any]) -> dict[str, str]:
         "clip": f"{protocol['num_frames']} frames at stride {protocol['frame_stride']}, {protocol['order']}",
         "crop": f"{protocol['crop_size']} px of {protocol['resize']} px, {protocol['modality']}",
         **_flow(protocol),
+        "computed by": ", ".join(protocol[name] for name in ("engine", "precision") if name in protocol),
         **_fusion(metrics),
         "selection": metrics["selection"],
         "seed": str(metrics["seed"]),

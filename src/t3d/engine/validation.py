@@ -10,6 +10,7 @@ from t3d.data.clips import OpenVideo
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.loop import Learner
+from t3d.engine.scorer import torch_scorer
 from t3d.engine.scoring import VideoScores, score_videos
 from t3d.video.decode import open_video
 from t3d.video.spec import ViewSpec
@@ -39,7 +40,7 @@ class Validator:
         mine = self.videos.samples[fabric.global_rank :: fabric.world_size]
         with fabric.autocast():
             videos = score_videos(
-                model,
+                torch_scorer(model, self.card.pixels),
                 mine,
                 card=self.card,
                 views=ViewSpec(segments=self.card.segments.segments),

@@ -48,8 +48,8 @@ def can_share(maps: Tensor, norms: Iterable[Norm]) -> bool:
     A compiler sees the plain layers, which it fuses by itself.
     """
     return (
-        count(maps) > 1
-        and not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()
+        and count(maps) > 1
         and all(norm.training and norm.affine and norm.momentum is not None for norm in norms)
         and all(norm.running_mean is not None for norm in norms)
     )

@@ -48,7 +48,7 @@ class _StaticHalving(nn.Module):
                 kernels = smoothed(branches[index].conv.weight.detach(), (planes, 2, 2))
                 self.register_buffer(f"kernels_{index}_{planes}", kernels)
 
-    def forward(self, features: FeatureMap) -> FeatureMap:
+    def forward(self, features: Float[Tensor, "B C T H W"]) -> FeatureMap:
         """Map (B, C, T, H, W) to maps of half the size."""
         size = self.pool.size(features)
         branches = cast("Sequence[NormReluConv]", self.branches)

@@ -1,14 +1,16 @@
 """What a result must say about itself: which weights, which videos, which views, which caveats."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from t3d.config import EvaluateConfig
 from t3d.data.samples import VideoList
-from t3d.engine.checkpoints import ModelCard, file_hash, weights_file
+from t3d.engine.checkpoints import ModelCard, file_hash
 from t3d.engine.metrics import VideoResult
+from t3d.engine.opening import Opened
 from t3d.engine.runs import is_unfinished, versions
 from t3d.engine.trained_on import overlap_warning
 from t3d.video.spec import PixelSpec, SegmentSpec
@@ -17,18 +19,17 @@ SCHEMA_VERSION = 1
 
 
 def describe(
-    config: EvaluateConfig, card: ModelCard, videos: VideoList, results: Sequence[VideoResult], *, command: str
+    config: EvaluateConfig, network: Opened, videos: VideoList, results: Sequence[VideoResult], *, command: str
 ) -> dict[str, Any]:
     """What `metrics.json` holds beside the figures."""
-    file = weights_file(config.weights)
-    trained = card.training
+    card, trained = network.card, network.card.training
     caveats = list(trained.get("caveats", []))
     if config.subset != "test":
         caveats.append(f"these are {config.subset} videos, not test videos")
-    if is_unfinished(file.parent):
+    if is_unfinished(network.run):
         caveats.append("the training of these weights has not ended; t3d train --resume goes on with it")
     if config.subset != "train":
-        caveats.extend(_overlaps(file.parent, trained, videos))
+        caveats.extend(_overlaps(network.run, trained, videos))
     return {
         "schema_version": SCHEMA_VERSION,
         "model": {"arch": card.arch, "overrides": dict(card.overrides), "num_classes": len(card.labels)},
@@ -41,11 +42,12 @@ def describe(
             "split": videos.split,
             "missing": [str(path) for path in videos.missing],
         },
-        "protocol": _protocol(config, card),
+        "protocol": _protocol(config, network),
         "selection": _selection(trained.get("select_on")),
         "seed": trained.get("seed", "not known"),
         "training": {key: trained.get(key) for key in ("command", "preset", "lineage")},
-        "checkpoint": {"file": str(file), "sha256": file_hash(file)},
+        "checkpoint": {"file": str(network.file), "sha256": file_hash(network.file)},
+        **({} if network.export is None else {"export": asdict(network.export)}),
         "command": command,
         "warnings": [*caveats, *videos.warnings],
         "undecodable": [result.error for result in results if result.error],
@@ -54,8 +56,9 @@ def describe(
     }
 
 
-def _protocol(config: EvaluateConfig, card: ModelCard) -> dict[str, Any]:
+def _protocol(config: EvaluateConfig, network: Opened) -> dict[str, Any]:
     """How a video became scores."""
+    card = network.card
     return {
         "views": _views(config, card),
         "num_frames": card.clip.num_frames,
@@ -65,7 +68,8 @@ def _protocol(config: EvaluateConfig, card: ModelCard) -> dict[str, Any]:
         "crop_size": card.pixels.crop_size,
         "modality": card.pixels.modality,
         **_flow(card.pixels),
-        "precision": config.scoring.precision,
+        "engine": network.engine,
+        "precision": network.precision,
         "averaged": _averaged(card.segments),
     }
 

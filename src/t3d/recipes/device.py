@@ -9,8 +9,10 @@ import torch
 from lightning.fabric import Fabric
 from torch import distributed
 
-from t3d.config import Accelerator, Precision
+from t3d.config import Accelerator, Precision, ScoringOptions
+from t3d.engine.opening import Opened
 from t3d.errors import ConfigError, T3DError
+from t3d.recipes.arithmetic import check_scoring
 from t3d.recipes.processes import is_first_process
 
 
@@ -32,6 +34,23 @@ def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int
         raise ConfigError(
             f"--accelerator {accelerator} --devices {devices} --precision {precision}: {_one_line(error)}"
         ) from error
+
+
+def scoring_fabric(network: Opened, options: ScoringOptions, *, devices: int = 1) -> Fabric:
+    """Check what was asked for against what the network's engine can do, as `build_fabric` does.
+
+    Raises:
+        ConfigError: A GPU, or several devices, are asked of an engine that has one CPU; or the device computes wrongly.
+    """
+    if not network.cpu_only:
+        fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=devices)
+        check_scoring(network.card, options.views.batch_size, device=fabric.device, precision=options.precision)
+        return fabric
+    if options.accelerator == "cuda":
+        raise ConfigError(f"{network.file}: is computed on the CPU; leave out --accelerator cuda, or give the run")
+    if devices > 1:
+        raise ConfigError(f"{network.file}: is computed on one device; leave out --devices {devices}, or give the run")
+    return build_fabric(accelerator="cpu", precision="32-true")
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from torch import distributed
 from t3d.config import EvaluateConfig
 from t3d.data.samples import VideoList
 from t3d.data.subsets import NoSuchSubsetError
-from t3d.engine.checkpoints import WEIGHTS_NAME, ModelCard, load_model, weights_file
+from t3d.engine.checkpoints import WEIGHTS_NAME
 from t3d.engine.metrics import VideoResult, as_result, summarise
+from t3d.engine.opening import Opened, open_network
 from t3d.engine.report import write_predictions, write_report
 from t3d.engine.scoring import score_videos
 from t3d.engine.trained_on import check_held_out
@@ -21,7 +22,7 @@ from t3d.recipes import plan
 from t3d.recipes.console import counted, say, warn
 from t3d.recipes.datasets import find_videos
 from t3d.recipes.description import describe
-from t3d.recipes.device import build_fabric, launched
+from t3d.recipes.device import launched, scoring_fabric
 from t3d.recipes.folders import make_folder
 from t3d.recipes.sources import video_source
 
@@ -29,16 +30,16 @@ from t3d.recipes.sources import video_source
 def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
     """Evaluate; returns what `metrics.json` holds."""
     options = config.scoring
-    model, card = load_model(config.weights)
-    videos = _find(config, card)
-    fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=config.devices)
-    folder = make_folder(config.output or _own_folder(config))
+    network = open_network(config.weights, engine=options.engine, precision=options.precision)
+    card = network.card
+    videos = _find(config, network)
+    fabric = scoring_fabric(network, options, devices=config.devices)
+    folder = make_folder(config.output or _own_folder(config, network))
     with launched(fabric):
-        model.to(fabric.device)
         mine = videos.samples[fabric.global_rank :: fabric.world_size]
         with fabric.autocast():
             scored = score_videos(
-                model,
+                network.start(fabric.device),
                 mine,
                 card=card,
                 views=options.views,
@@ -46,14 +47,14 @@ def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
                 source=video_source(card.pixels, backend=options.backend),
             )
             results = _gather([as_result(video) for video in counted(scored, "scoring", total=len(mine))], fabric)
-        metrics = describe(config, card, videos, results, command=command) | summarise(results)
+        metrics = describe(config, network, videos, results, command=command) | summarise(results)
         if fabric.is_global_zero:
             write_results(folder, metrics, results, card.labels, kind=config.predictions)
     return metrics
 
 
-def _find(config: EvaluateConfig, card: ModelCard) -> VideoList:
-    trained = card.training
+def _find(config: EvaluateConfig, network: Opened) -> VideoList:
+    card, trained = network.card, network.card.training
     if config.data is None and "dataset" not in trained:
         raise ConfigError(f"{config.weights}: does not say which data it was trained on; name DATA after it")
     data = config.data or Path(trained["dataset"])
@@ -66,7 +67,7 @@ def _find(config: EvaluateConfig, card: ModelCard) -> VideoList:
         if config.subset != "validation" or config.data is not None or config.split is not None:
             raise
         videos = plan.find_held_out(find(subset="train"), trained, name=str(config.weights))
-        check_held_out(weights_file(config.weights).parent, videos)
+        check_held_out(network.run, videos)
     if videos.labels != card.labels:
         raise DataError(
             f"{data}: its {len(videos.labels)} classes are not the {len(card.labels)} of {config.weights} "
@@ -75,12 +76,12 @@ def _find(config: EvaluateConfig, card: ModelCard) -> VideoList:
     return videos
 
 
-def _own_folder(config: EvaluateConfig) -> Path:
+def _own_folder(config: EvaluateConfig, network: Opened) -> Path:
     """The run folder for test videos; for others one in it, so that they are not taken for the result.
 
     A file of any other name than a run's gets a folder of its own, for there may be several beside each other.
     """
-    file = weights_file(config.weights)
+    file = network.file
     folder = file.parent if file.name == WEIGHTS_NAME else file.with_suffix("")
     return folder if config.subset == "test" else folder / config.subset
 

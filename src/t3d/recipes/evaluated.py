@@ -85,7 +85,13 @@ def kind(metrics: Mapping[str, Any]) -> str:
         *(row.get("command") or row.get("file") for row in lineage),
     ]  # a file: published
     trained = [_without_own(command) for command in commands if command]
-    facts = [dataset(metrics), metrics["protocol"], metrics["model"], trained, _weighting(metrics)]
+    facts = [
+        dataset(metrics),
+        {"engine": "torch"} | metrics["protocol"],
+        metrics["model"],
+        trained,
+        _weighting(metrics),
+    ]
     return json.dumps(facts, sort_keys=True)
 
 

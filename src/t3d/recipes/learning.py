@@ -1,6 +1,7 @@
 """Turn flags into what learns (network, loader, optimizer and schedule, objective), and let it learn."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from t3d.engine.loop import Learner, Objective, fit
 from t3d.engine.optimisation import build_optimizer, build_schedule, freeze_stages
 from t3d.engine.tensorboard import tensorboard_reporters
 from t3d.models import Network, create_model
+from t3d.models.dense_block import recompute
 from t3d.recipes import plan
+from t3d.recipes.arithmetic import computing
 from t3d.recipes.console import TrainingReporter, bar, say, warn
 from t3d.recipes.sources import video_source
 
@@ -147,7 +150,11 @@ def build_learner(
     layer_decay: float = 1.0,
 ) -> Learner:
     """Network, optimizer and schedule on this process's device."""
-    options, schedule = config.optimizer, config.schedule
+    options, schedule, run = config.optimizer, config.schedule, config.run
+    if run.channels_last:
+        model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # conv weights; maps follow them
+    if run.recompute:
+        recompute(model)
     optimizer = build_optimizer(
         model,
         lr=options.lr,
@@ -164,7 +171,8 @@ def build_learner(
         steps_per_decay=schedule.step_epochs * epoch_steps,
         decay_factor=schedule.decay_factor,
     )
-    return Learner(fabric, model, optimizer, rates, ema_decay=options.ema_decay)
+    compiled_for = options.batch_size if run.compile else None
+    return Learner(fabric, model, optimizer, rates, ema_decay=options.ema_decay, compiled_for=compiled_for)
 
 
 def build_objective(config: TrainConfig, train: VideoList) -> Classification:
@@ -179,6 +187,7 @@ def build_objective(config: TrainConfig, train: VideoList) -> Classification:
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
         skip_bad_videos=config.run.bad_videos == "skip",
+        computing=partial(computing, precision=config.run.precision),
     )
 
 

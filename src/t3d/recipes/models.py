@@ -4,14 +4,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Column, Table
 
+from t3d.bench.networks import forward_step
+from t3d.bench.rounds import Arm, measure
 from t3d.config import ModelsConfig
-from t3d.engine.costs import measure_forward
 from t3d.files import write_text
 from t3d.models import ARCHITECTURES, ModelSummary, describe_models
 from t3d.models.describe import ClipShape, fit
+from t3d.models.sizes import times
 from t3d.recipes.console import counted, warn
 from t3d.recipes.folders import make_folder
 from t3d.recipes.models_text import cells, markdown, note
@@ -75,8 +78,9 @@ def _common(row: Mapping[str, Any], size: tuple[int, int, int], config: ModelsCo
 
 
 def _measured(name: str, shape: ClipShape, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    cost = measure_forward(name, shape, overrides)
-    if cost is None:
-        warn(f"{name}: the process that measured {' x '.join(map(str, shape))} was killed, perhaps for want of memory")
+    arm = Arm(name=name, build=forward_step, arguments={"arch": name, "shape": (1, *shape), **overrides})
+    (cost,) = measure([arm], rounds=3, threads=torch.get_num_threads())
+    if cost.error:
+        warn(f"{name}, clips of {times(shape)}: {cost.error}")
         return {"milliseconds": None, "peak_bytes": None}
-    return {"milliseconds": cost.milliseconds, "peak_bytes": cost.peak_bytes}
+    return {"milliseconds": 1000 * cost.median, "peak_bytes": cost.peak_bytes}

@@ -23,6 +23,7 @@ from t3d.models import create_model
 from t3d.models.matching import ColourStatistics, Matcher, MatchingNetwork
 from t3d.models.teachers import FrozenTeacher, load_teacher
 from t3d.recipes import plan
+from t3d.recipes.arithmetic import computing
 from t3d.recipes.console import bar, say, warn
 from t3d.recipes.datasets import cache_folder, find_videos, resolve
 from t3d.recipes.folders import alone, make_folder
@@ -129,9 +130,11 @@ def build_objective(config: TransferConfig, teacher: FrozenTeacher) -> Matching:
         teacher=teacher if config.teacher.live else None,
         in_batch=config.pairs.negatives == "in-batch",
         contrastive=config.pairs.contrastive,
+        compiled=config.run.compile,
         accumulate=options.accumulate,
         clip_norm=options.clip_norm,
         skip_bad_videos=config.run.bad_videos == "skip",
+        computing=partial(computing, precision=config.run.precision),
     )
 
 

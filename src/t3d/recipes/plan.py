@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from torch import nn
 
 from t3d.config import LearningConfig, ModelOptions, TrainConfig
 from t3d.data.clips import Choice, seeded
@@ -18,9 +19,12 @@ from t3d.engine.loading import steps_per_epoch
 from t3d.engine.validation import Validator
 from t3d.errors import ConfigError, DataError
 from t3d.models import create_model
+from t3d.models.dense_block import recompute
 from t3d.models.inflation import twin_overrides
 from t3d.models.matching import WIDTH
 from t3d.models.registry import architecture
+from t3d.recipes.arithmetic import check_arithmetic, wants_check
+from t3d.recipes.compilation import prepare_compilation
 from t3d.recipes.datasets import find_videos
 from t3d.recipes.device import build_fabric
 from t3d.recipes.sources import video_source
@@ -99,18 +103,16 @@ def check_clips(config: LearningConfig) -> None:
     """Send the outline of a batch through the outline of the network: no memory, no arithmetic.
 
     Raises:
-        ConfigError: There is no such network, or the clips are too small for it.
+        ConfigError: There is no such network, it cannot be recomputed, or the clips are too small for it.
     """
     size, num_frames = config.pixels.crop_size, config.clip.num_frames
     fewest = 1 if isinstance(config, TrainConfig) else 2  # a transfer compares clips of two videos
     num_clips = fewest if config.run.bad_videos == "skip" else config.optimizer.batch_size
     if isinstance(config, TrainConfig) and not config.recompute_segments:
         num_clips *= config.segments.segments
-    channels = _channels(config.pixels)
-    with torch.device("meta"), torch.no_grad():
-        model = create_model(config.model.arch, num_classes=2, **overrides(config.model), **channels)
+    with torch.no_grad():
         try:
-            model(torch.empty(num_clips, channels.get("in_channels", 3), num_frames, size, size))
+            _outline(config)(torch.empty(_shape(config, num_clips), device="meta"))
         except ValueError:  # a channel of a single value cannot be normalised
             raise ConfigError(
                 f"clips of {num_frames} x {size} x {size} are too small to be learnt from one at a time; use larger "
@@ -122,17 +124,38 @@ def build_devices(config: LearningConfig) -> Fabric:
     """The devices of the training; nothing starts yet.
 
     Raises:
-        ConfigError: They cannot be had, or compute wrong gradients.
+        ConfigError: They cannot be had, compute wrong gradients, or cannot compile.
     """
     options = config.run
     fabric = build_fabric(
         accelerator=options.accelerator, precision=options.precision, devices=options.devices, nodes=options.nodes
     )
-    if options.precision == "bf16-mixed" and fabric.device.type == "cpu":  # seen with torch 2.13, kernels 6 x 3 x 3
-        raise ConfigError(
-            "--precision bf16-mixed: on a CPU, PyTorch computes wrong gradients for deep kernels; use 32-true"
+    if options.compile:
+        prepare_compilation()
+    if wants_check(fabric.device, options.precision):
+        check_arithmetic(
+            _outline(config),
+            _shape(config, config.optimizer.batch_size),
+            device=fabric.device,
+            precision=options.precision,
+            learns=True,
+            channels_last=options.channels_last,
         )
     return fabric
+
+
+def _outline(config: LearningConfig) -> nn.Module:
+    """The network on the meta device, of two classes."""
+    with torch.device("meta"):
+        network = create_model(config.model.arch, num_classes=2, **overrides(config.model), **_channels(config.pixels))
+    if config.run.recompute:
+        recompute(network)
+    return network
+
+
+def _shape(config: LearningConfig, num_clips: int) -> tuple[int, int, int, int, int]:
+    size = config.pixels.crop_size
+    return num_clips, _channels(config.pixels).get("in_channels", 3), config.clip.num_frames, size, size
 
 
 def overrides(options: ModelOptions) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from rich.table import Table
 from t3d.config import PredictConfig
 from t3d.data.listing import VIDEO_SUFFIXES
 from t3d.engine.checkpoints import ModelCard
-from t3d.engine.classifier import Prediction, as_prediction, as_sample, load
+from t3d.engine.classifier import Classifier, Prediction, as_prediction, as_sample
+from t3d.engine.opening import open_network
 from t3d.engine.scoring import VideoScores
 from t3d.engine.timeline import write_timeline
 from t3d.errors import DataError
 from t3d.recipes.console import counted, say, warn
-from t3d.recipes.device import build_fabric
+from t3d.recipes.device import scoring_fabric
 from t3d.recipes.folders import make_folder
 from t3d.recipes.sources import video_source
 from t3d.video.spec import ViewSpec
@@ -33,8 +34,9 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
     files = _expand(config.files)
     if config.timeline is not None:
         make_folder(config.timeline)
-    fabric = build_fabric(accelerator=options.accelerator, precision=options.precision)
-    classifier = load(config.weights, device=fabric.device)
+    network = open_network(config.weights, engine=options.engine, precision=options.precision)
+    fabric = scoring_fabric(network, options)
+    classifier = Classifier(network.start(fabric.device), network.card)
     source = video_source(classifier.card.pixels, backend=options.backend, keep_flow=False)
     score = partial(classifier.score, source=source)
     scored = score([as_sample(path) for path in files], views=options.views, num_workers=options.workers)

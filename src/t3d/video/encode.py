@@ -1,11 +1,12 @@
 """Write frames to an H.264 file that browsers play. Reading is `t3d.video.decode`'s business."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from torch import Tensor
 
 from t3d.errors import T3DError
@@ -13,6 +14,8 @@ from t3d.files import complete
 
 _REPEATABLE = "threads=1:lookahead-threads=1:aq-mode=0:mbtree=0"
 """With threads, adaptive quantisation or its tree, equal pictures do not always give equal bytes."""
+_CLOCK = Fraction(1, 90000)
+"""Unit of the times that a file is given, in seconds."""
 
 
 def write_video(path: Path, frames: Iterable[Tensor], *, fps: float = 25.0, crf: int = 18) -> None:
@@ -29,25 +32,48 @@ def write_video(path: Path, frames: Iterable[Tensor], *, fps: float = 25.0, crf:
     Raises:
         T3DError: The file cannot be written, or the encoder does not take pictures of this size.
     """
+    options = {"crf": str(crf), "preset": "veryfast", "x264-params": _REPEATABLE}
     with complete(path) as unfinished:
         try:
             with av.open(str(unfinished), "w") as container:
-                _encode(container, frames, rate=Fraction(fps).limit_denominator(1001), crf=crf)
+                encode(container, frames, fps=fps, options=options)
         except av.error.FFmpegError as error:
             raise T3DError(f"{path}: cannot be encoded ({' '.join(str(error).split())}); name another file") from error
 
 
-def _encode(container: av.container.OutputContainer, frames: Iterable[Tensor], *, rate: Fraction, crf: int) -> None:
+def encode(
+    container: OutputContainer,
+    frames: Iterable[Tensor],
+    *,
+    fps: float,
+    options: Mapping[str, str],
+    times_seconds: Sequence[float] | None = None,
+) -> None:
+    """Encode RGB frames as H.264 (yuv420p) into an open container, with one thread.
+
+    Args:
+        container: Where to; the caller closes it.
+        frames: Pictures (H, W, 3), uint8, all of one size; read one at a time. An odd last row or column is dropped.
+        fps: Frames a second.
+        options: What libx264 is told.
+        times_seconds: When each frame is shown, where the rate is not constant.
+
+    Raises:
+        FFmpegError: The encoder does not take pictures of this size.
+    """
     stream = None
-    for frame in frames:
+    for number, frame in enumerate(frames):
         height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
         if stream is None:
-            options = {"crf": str(crf), "preset": "veryfast", "x264-params": _REPEATABLE}
-            stream = container.add_stream("libx264", rate=rate, options=options)
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=dict(options))
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.thread_count = 1
+            if times_seconds is not None:
+                stream.codec_context.time_base = _CLOCK
         picture = np.ascontiguousarray(frame[:height, :width].numpy())
         shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        if times_seconds is not None:
+            shown.pts, shown.time_base = round(times_seconds[number] / _CLOCK), _CLOCK
         container.mux(stream.encode(shown.reformat(format="yuv420p", threads=1)))  # equal bytes for equal pictures
     if stream is not None:
         container.mux(stream.encode())

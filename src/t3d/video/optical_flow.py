@@ -22,11 +22,11 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from t3d.errors import CheckpointError, ConfigError, DecodeError
+from t3d.errors import CheckpointError, ConfigError
 from t3d.files import complete
 from t3d.tensors import Frames
 from t3d.video.decode import open_video
-from t3d.video.reader import VideoReader, checked_indices
+from t3d.video.reader import VideoReader, checked_indices, size_changes
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import ZERO_MOTION, resize
 
@@ -91,8 +91,8 @@ class FlowVideo(VideoReader):
         bound = self._pixels.flow_bound * self._pixels.resize
         for start in range(0, len(sources), _FRAMES_AT_ONCE):
             targets = {source: min(source + 1, len(self) - 1) for source in sources[start : start + _FRAMES_AT_ONCE]}
-            self._hold({*targets, *targets.values()})
             with _one_thread(self._opencv):
+                self._hold({*targets, *targets.values()})
                 flows = [self._match(self._held[source], self._held[target]) for source, target in targets.items()]
             yield from zip(targets, (quantise(flow, bound) for flow in flows), strict=True)
 
@@ -105,7 +105,7 @@ class FlowVideo(VideoReader):
             greys = (self._opencv.cvtColor(picture, self._opencv.COLOR_RGB2GRAY) for picture in pictures)
             self._held.update(zip(missing, greys, strict=True))
         if len({grey.shape for grey in self._held.values()}) > 1:
-            raise DecodeError(f"{self.name}: the size of the picture changes in mid-video; re-encode it")
+            raise size_changes(self.name)
 
     def _read(self, kept: Path, sources: set[int]) -> dict[int, Field]:
         """Take fields from the file, which is written anew where it is not there or damaged."""

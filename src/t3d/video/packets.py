@@ -1,11 +1,14 @@
 """What a file's packets promise: when each frame is shown, and from which packets decoding can start.
 
-Reading packets is far cheaper than decoding them. Where they cannot be trusted there is no index, and the reader
+Reading packets is far cheaper than decoding them, and where pictures are stored in the order in which they are shown,
+the table at the head of an MP4 file spares even that. Where packets cannot be trusted there is no index, and the reader
 counts decoded frames instead. Nothing is decoded here. A GIF or MPEG stream cut between two pictures is not found out:
 nothing in it says that more should follow.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,7 +48,7 @@ class Entry:
 class PacketIndex:
     """When every frame is shown, and where decoding can start; times in units of the stream's time base."""
 
-    timestamps: tuple[int, ...]
+    timestamps: Sequence[int]
     """Strictly ascending, one for each frame."""
     entries: tuple[Entry, ...]
     """Ascending; the first reaches frame 0."""
@@ -56,11 +59,18 @@ class PacketIndex:
 
 
 def read_packet_index(container: InputContainer, stream: VideoStream, name: str) -> PacketIndex | None:
-    """Read all packets of a freshly opened file; None if they do not tell which frames there are.
+    """Read all packets of a freshly opened file, or their table; None if they do not tell which frames there are.
 
     Raises:
         DecodeError: A packet is cut short, or the file ends long before it says: it is truncated or damaged.
     """
+    if _is_trusted(container, stream) and (packets := _listed_packets(container, stream)):
+        return _index(packets)
+    packets = _read_packets(container, stream, name)
+    return _index(packets) if _is_trusted(container, stream) else None
+
+
+def _read_packets(container: InputContainer, stream: VideoStream, name: str) -> list[_Packet]:
     packets: list[_Packet] = []
     end_seconds = 0.0
     try:
@@ -78,7 +88,20 @@ def read_packet_index(container: InputContainer, stream: VideoStream, name: str)
     share = _share_read(container, stream, len(packets), end_seconds)
     if share < 1 - _SHORTFALL:
         raise damaged(name, len(packets), round(len(packets) / share) if packets else None)
-    return _index(packets) if _is_trusted(container, stream) else None
+    return packets
+
+
+def _listed_packets(container: InputContainer, stream: VideoStream) -> list[_Packet]:
+    """Packets by the table of an MP4 file; none where it does not tell all: then they have to be read.
+
+    The table has the times of decoding only. They are those of showing where no picture waits for a later one.
+    """
+    entries = list(stream.index_entries)
+    if _kind(container) != "mov" or stream.codec_context.has_b_frames or len(entries) != stream.frames:
+        return []
+    if any(entry.is_discard or entry.pos + entry.size > container.size for entry in entries):
+        return []  # cut by an edit list, or missing: reading tells which, and where
+    return [_Packet(entry.timestamp, entry.timestamp, entry.is_keyframe, is_shown=True) for entry in entries]
 
 
 def damaged(name: str, index: int, total: int | None) -> DecodeError:
@@ -117,4 +140,6 @@ def _index(packets: list[_Packet]) -> PacketIndex | None:
     timestamps = tuple(sorted(pts for pts in shown if pts >= packets[0].pts))
     if not timestamps:
         return None
-    return PacketIndex(timestamps, tuple(Entry(bisect_left(timestamps, pts), pts, dts) for pts, dts in sorted(keys)))
+    return PacketIndex(
+        array("q", timestamps), tuple(Entry(bisect_left(timestamps, pts), pts, dts) for pts, dts in sorted(keys))
+    )

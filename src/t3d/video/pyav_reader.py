@@ -23,8 +23,8 @@ from torch import Tensor
 from t3d.errors import DecodeError
 from t3d.tensors import Frames
 from t3d.video.container import open_container, plausible_fps
-from t3d.video.packets import Entry, damaged, read_packet_index
-from t3d.video.reader import VideoReader, checked_indices, frames_between, no_such_frame
+from t3d.video.packets import Entry, PacketIndex, damaged, read_packet_index
+from t3d.video.reader import VideoReader, checked_indices, frames_between, no_such_frame, size_changes
 from t3d.video.upright import upright
 
 
@@ -33,7 +33,7 @@ class _IndexMismatchError(Exception):
 
 
 class PyAVVideo(VideoReader):
-    """A video file, decoded by FFmpeg inside PyAV; opening it reads all its packets.
+    """A video file, decoded by FFmpeg inside PyAV; opening it reads all its packets, or their table.
 
     Args:
         path: The file.
@@ -54,15 +54,14 @@ class PyAVVideo(VideoReader):
         self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._next = 0
         try:
-            self._index = read_packet_index(self._container, self._stream, self.name)
-            self._start()
+            self._find_index()
             self.fps = self._average_fps()
         except BaseException:
             self.close()
             raise
 
     def __len__(self) -> int:
-        return len(self._times())
+        return len(self.times_seconds())
 
     @property
     def is_seekable(self) -> bool:
@@ -74,23 +73,23 @@ class PyAVVideo(VideoReader):
         wanted = checked_indices(indices, self.name)
         pictures = {index: self._picture(index) for index in sorted(set(wanted))}
         if len({picture.shape for picture in pictures.values()}) > 1:
-            raise DecodeError(f"{self.name}: the size of the picture changes in mid-video; re-encode it")
+            raise size_changes(self.name)
         return torch.from_numpy(np.stack([pictures[index] for index in wanted]))
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """Turn seconds into frames by the time each is shown."""
-        return frames_between(self._times(), start_seconds, end_seconds)
+        return frames_between(self.times_seconds(), start_seconds, end_seconds)
+
+    def times_seconds(self) -> list[float]:
+        """When each frame is shown, counted from the first."""
+        if self._times_seconds is None:
+            self._times_seconds = self._count_frames() if self._index is None else self._seconds(self._index.timestamps)
+        return self._times_seconds
 
     def close(self) -> None:
         """Close the file."""
         self._decoded = iter(())
         self._container.close()
-
-    def _times(self) -> list[float]:
-        """When each frame is shown, in seconds after the first."""
-        if self._times_seconds is None:
-            self._times_seconds = self._count_frames() if self._index is None else self._seconds(self._index.timestamps)
-        return self._times_seconds
 
     def _seconds(self, timestamps: Sequence[int]) -> list[float]:
         return [(timestamp - timestamps[0]) * self._seconds_per_tick for timestamp in timestamps]
@@ -113,6 +112,18 @@ class PyAVVideo(VideoReader):
         duration_seconds = self._seconds(self._index.timestamps)[-1]
         measured = (len(self._index.timestamps) - 1) / duration_seconds
         return stated if math.isclose(measured, stated, rel_tol=0.01) else measured
+
+    def _find_index(self) -> None:
+        """Read the packets and check what they promise, unless this process has done so before."""
+        status = self._path.stat()
+        known = _known_index(self._path, status.st_size, status.st_mtime_ns)
+        if known:
+            self._index = known[0]
+            self._restart(0)
+            return
+        self._index = read_packet_index(self._container, self._stream, self.name)
+        self._start()
+        known.append(self._index)
 
     def _start(self) -> None:
         """Decode the first picture and hold it against the index."""
@@ -203,6 +214,15 @@ class PyAVVideo(VideoReader):
         if length == 0:
             return DecodeError(f"{self.name}: not a single frame can be decoded; re-encode or remove it")
         return no_such_frame(self.name, index, length)
+
+
+@lru_cache(maxsize=2**13)
+def _known_index(path: Path, num_bytes: int, modified_ns: int) -> list[PacketIndex | None]:
+    """Room for what is found out about a file: empty until then, and again once the file changes.
+
+    A training comes back to a file in every epoch, and may take longer over its packets than over a clip.
+    """
+    return []
 
 
 @lru_cache(maxsize=2**15)

@@ -86,3 +86,8 @@ def checked_indices(indices: Sequence[int] | Tensor, name: str, *, video_length:
 def no_such_frame(name: str, index: int, video_length: int) -> DecodeError:
     """Say that a video is shorter than the caller thought; the caller raises."""
     return DecodeError(f"{name}: frame {index} does not exist, it has {video_length} frames; ask for fewer")
+
+
+def size_changes(name: str) -> DecodeError:
+    """Say that pictures of one clip cannot be put side by side; the caller raises."""
+    return DecodeError(f"{name}: the size of the picture changes in mid-video; re-encode it")

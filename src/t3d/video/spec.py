@@ -122,7 +122,7 @@ class ViewSpec:
     crops: Literal[1, 3] = 1
     """The centre crop, or three along the longer side."""
     batch_size: int = 8
-    """Views scored at once."""
+    """Views scored at once, of one video or of several; with 1, no digit depends on what else is scored."""
 
     def __post_init__(self) -> None:
         for name in ("clips", "step", "segments", "batch_size"):

@@ -1,0 +1,210 @@
+"""Training clips from files: ours and the loops that users write, on the same files and the same clips.
+
+All arms give 32 frames at stride 2, resized to a short side of 256 by the same function and cropped to 224. The loops
+take the centre; ours is the dataset of a training, which draws crop and flip.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from t3d.bench.plain_loops import PLAIN_LOOPS
+from t3d.bench.rounds import Arm, Measured, Step, measure
+from t3d.bench.tables import Row, Table, Target, times_faster
+from t3d.data.clips import ClipKey, EpochSampler, TrainClips, seeded
+from t3d.data.samples import Sample
+from t3d.engine.loading import train_loader
+from t3d.errors import ConfigError, DataError
+from t3d.video.decode import open_video
+from t3d.video.preparation import PreparedForm, prepare_video
+from t3d.video.pyav_reader import PyAVVideo
+from t3d.video.sampling import random_clip
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+from t3d.video.transforms import centre_view, resize
+
+_CLIP, _PIXELS, _SEED = ClipSpec(num_frames=32, frame_stride=2), PixelSpec(), 0
+_EPOCHS, _BATCH_SIZE = 4, 8
+_SAME_FILE, _PREPARED_FILE = 1.0, 8.0
+"""Mean differences in levels of 255 up to which arms show the same frames; prepared pictures differ by 2 or 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Videos, long enough for a clip, and the prepared ones."""
+
+    original: Sequence[Path]
+    prepared: Sequence[Path]
+    lengths: Sequence[int]
+
+    def clips(self) -> list[tuple[int, list[int]]]:
+        """Number of the video and frames of each clip, drawn as `TrainClips` draws them in the first epochs."""
+        return [
+            (video, random_clip(length, _CLIP, seeded(_SEED, epoch, video))[0].tolist())
+            for epoch in range(_EPOCHS)
+            for video, length in enumerate(self.lengths)
+        ]
+
+
+def bench_load(videos: Sequence[Path], folder: Path, *, rounds: int) -> list[Table]:
+    """Prepare the videos, then time single clips on one thread, and epochs of the loader of a training.
+
+    Args:
+        videos: Those shorter than a clip are left out.
+        folder: For the prepared files.
+        rounds: Timed steps of each arm.
+
+    Raises:
+        DataError: Every video is too short.
+    """
+    files = _prepare(videos, folder)
+    return [_single_clips(files, rounds=rounds), _epochs(files, rounds=rounds)]
+
+
+def plain(*, library: str, files: Files) -> Step:
+    """A loop that users write.
+
+    Raises:
+        ConfigError: The library is not installed, or does not give the frames asked for.
+    """
+    read, clips = PLAIN_LOOPS[library], files.clips()
+    try:
+        for video, indices in clips:
+            theirs = read(files.original[video], indices)
+            _check_same(theirs, _frames(files.original[video], indices), bound=_SAME_FILE)
+    except (ImportError, RuntimeError, OSError) as error:
+        raise ConfigError(f"not installed, or does not load: {str(error).partition(chr(10))[0]}") from error
+    return lambda: [centre_view(read(files.original[video], indices), _PIXELS) for video, indices in clips]
+
+
+def ours(*, prepared: bool, files: Files) -> Step:
+    """The dataset of a training, read here.
+
+    Raises:
+        ConfigError: A prepared file does not show what the original does.
+    """
+    for video, indices in files.clips() if prepared else ():
+        new, old = (resize(_frames(paths[video], indices), _PIXELS) for paths in (files.prepared, files.original))
+        _check_same(new, old[..., : new.shape[-2], : new.shape[-1]], bound=_PREPARED_FILE)
+    clips = _train_clips(files, prepared=prepared)
+    keys = [ClipKey(epoch, video) for epoch in range(_EPOCHS) for video in range(len(files.lengths))]
+    return lambda: [clips[key] for key in keys]
+
+
+def loader(*, prepared: bool, files: Files, num_workers: int) -> Step:
+    """The batches of some epochs."""
+    sampler = EpochSampler(len(files.lengths), batch_size=_BATCH_SIZE, seed=_SEED)
+    batches = train_loader(
+        _train_clips(files, prepared=prepared),
+        sampler,
+        batch_size=_BATCH_SIZE,
+        num_workers=num_workers,
+        pin_memory=False,
+    )
+
+    def epochs() -> None:
+        for epoch in range(_EPOCHS):
+            sampler.start(epoch)
+            for _ in batches:
+                pass
+
+    return epochs
+
+
+def _prepare(videos: Sequence[Path], folder: Path) -> Files:
+    original: list[Path] = []
+    prepared: list[Path] = []
+    lengths: list[int] = []
+    for path in videos:
+        with PyAVVideo(path) as video:
+            if len(video) < _CLIP.span:
+                continue
+            target = folder / f"prepared{len(original)}.mp4"
+            prepare_video(video, target, PreparedForm(short_side=_PIXELS.resize), first=0, last=len(video))
+            original.append(path)
+            prepared.append(target)
+            lengths.append(len(video))
+    if not original:
+        raise DataError(f"{videos[0]}: no video has the {_CLIP.span} frames of a clip; name longer ones")
+    return Files(original=original, prepared=prepared, lengths=lengths)
+
+
+def _single_clips(files: Files, *, rounds: int) -> Table:
+    num_clips = _EPOCHS * len(files.lengths)
+    loops = [Arm(name=name, build=plain, arguments={"library": name, "files": files}) for name in PLAIN_LOOPS]
+    own = [
+        Arm(name=f"ours, {kind} files", build=ours, arguments={"prepared": kind == "prepared", "files": files})
+        for kind in ("original", "prepared")
+    ]
+    measured = measure([*loops, *own], rounds=rounds, threads=1)
+    fastest_first = sorted(measured[: len(loops)], key=lambda arm: (bool(arm.error), arm.seconds and arm.median))
+    rows = [Row(measured=arm) for arm in [*fastest_first, *measured[len(loops) :]]]
+    return Table(
+        title=f"{num_clips} clips of 32 frames at stride 2 to 224 x 224, one after the other, one thread",
+        rows=rows,
+        targets=[
+            Target(
+                what="prepared files against the fastest loop on the original ones",
+                unit="x faster",
+                bound=2.0,
+                reached=times_faster(rows, ["ours, prepared files"]),
+            )
+        ],
+        notes=[_sizes(files), _rates(measured, num_clips)],
+    )
+
+
+def _epochs(files: Files, *, rounds: int) -> Table:
+    arms = [
+        Arm(
+            name=f"{kind} files, {num_workers} worker{'s'[: num_workers - 1]}",
+            build=loader,
+            arguments={"prepared": kind == "prepared", "files": files, "num_workers": num_workers},
+        )
+        for num_workers in (1, 2)
+        for kind in ("original", "prepared")
+    ]
+    measured = measure(arms, rounds=rounds, threads=1)
+    num_clips = _EPOCHS * (len(files.lengths) // _BATCH_SIZE * _BATCH_SIZE or len(files.lengths))
+    return Table(
+        title=f"{num_clips} clips from the loader of a training, in batches of {_BATCH_SIZE}",
+        rows=[Row(measured=arm) for arm in measured],
+        notes=[_rates(measured, num_clips)],
+        memory=False,
+    )
+
+
+def _train_clips(files: Files, *, prepared: bool) -> TrainClips:
+    paths = files.prepared if prepared else files.original
+    samples = [Sample(name=str(path), path=path, label=0, group="") for path in paths]
+    augment = AugmentSpec()
+    return TrainClips(
+        samples, clip=_CLIP, pixels=_PIXELS, augment=augment, seed=_SEED, open_video=partial(open_video, num_threads=1)
+    )
+
+
+def _frames(path: Path, indices: Sequence[int]) -> Tensor:
+    with open_video(path) as video:
+        return video.frames(indices)
+
+
+def _check_same(one: Tensor, other: Tensor, *, bound: float) -> None:
+    if one.shape != other.shape:
+        raise ConfigError(f"gives frames of shape {tuple(one.shape)} instead of {tuple(other.shape)}")
+    difference = float((one.short() - other).abs().float().mean())
+    if difference > bound:
+        raise ConfigError(f"gives other frames than those asked for: they are {difference:.1f} levels from them")
+
+
+def _sizes(files: Files) -> str:
+    before, after = (sum(path.stat().st_size for path in paths) for paths in (files.original, files.prepared))
+    kilobits = before * 8 / 1000 / sum(files.lengths)
+    sizes = f"{before / 1e6:.2f} MB, {kilobits:.1f} kbit a frame; prepared {after / 1e6:.2f} MB"
+    return f"{len(files.lengths)} videos: {sizes}."
+
+
+def _rates(measured: Sequence[Measured], num_clips: int) -> str:
+    rates = (f"{arm.name} {num_clips / arm.median:.0f}" for arm in measured if not arm.error)
+    return f"Clips a second: {', '.join(rates)}."

@@ -1,0 +1,101 @@
+"""Which files a copy of a dataset has, so that it is read as the dataset is: same lists, groups and names.
+
+Nothing is copied or decoded here. A video keeps its name, suffix included, whatever the copy is encoded as: lists name
+it, and groups, folds and results go by it. Only what a table names elsewhere, or cuts into pieces, gets a new name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from t3d.data.formats import FORMATS
+from t3d.data.groups import with_groups
+from t3d.data.list_files import Row
+from t3d.data.samples import UNLABELLED, Sample
+from t3d.data.table import fits_table, read_table, sample_of
+from t3d.data.unlabelled import load_unlabelled
+from t3d.errors import DataError
+
+TABLE_NAME = "videos.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A video, or the part of one, that becomes a file of the copy."""
+
+    source: Sample
+    target: str
+    """Path in the copy, with forward slashes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """What the copy of a dataset consists of."""
+
+    pieces: tuple[Piece, ...]
+    lists: dict[str, Path]
+    """Files to be copied as they are, by their paths in the copy."""
+    rows: tuple[dict[str, str], ...] = ()
+    """Of the table `TABLE_NAME`; none where the dataset is no table."""
+
+
+def mirror_dataset(root: Path, *, format: str | None = None, trim: bool = False) -> Mirror:
+    """Plan a copy of every video of a dataset, of all its splits, and of its lists.
+
+    Args:
+        root: The dataset: labelled in any known format, a table without labels, or a folder of videos.
+        format: Name in `FORMATS`; left out, it is recognised.
+        trim: Of a table with columns `start` and `end`, keep these parts only, each as a file of its own.
+
+    Raises:
+        DataError: There is no video, a table is malformed, two files would get one name, or `trim` is of no table.
+    """
+    if format == "csv" or (format is None and root.exists() and fits_table(root)):
+        return _of_table(*read_table(root, required=["path"]), trim=trim)
+    if trim:
+        raise DataError(f"{root}: --trim is of a CSV or Parquet file with columns start and end; leave it out")
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder, CSV or Parquet file; check the path of the dataset")
+    names = [format] if format else [name for name, layout in FORMATS.items() if layout.fits(root)][:1]
+    videos = load_unlabelled(root).samples
+    return Mirror(
+        pieces=tuple(Piece(source=sample, target=sample.name) for sample in videos),
+        lists={place: path for name in names for place, path in FORMATS[name].lists(root).items()},
+    )
+
+
+def _of_table(path: Path, rows: Sequence[Row], *, trim: bool) -> Mirror:
+    samples, _ = with_groups([sample_of(row, UNLABELLED) for row in rows])
+    pieces: dict[str, Piece] = {}
+    copies = []
+    for row, sample in zip(rows, samples, strict=True):
+        piece = _piece(path.parent, sample, trim=trim)
+        other = pieces.setdefault(piece.target, piece).source.path
+        if other != piece.source.path:
+            raise DataError(
+                f"{row.where}: {other} and {piece.source.path} would both become {piece.target}; rename one"
+            )
+        copies.append(_copied(row, sample, piece.target, trim=trim))
+    present = tuple(piece for piece in pieces.values() if piece.source.path.is_file())
+    if not present:
+        raise DataError(
+            f"{path}: none of its videos is there, the first would be {path.parent / samples[0].path}; unpack them"
+        )
+    return Mirror(pieces=present, lists={}, rows=tuple(copies))
+
+
+def _piece(folder: Path, sample: Sample, *, trim: bool) -> Piece:
+    target = PurePosixPath(*(part for part in PurePosixPath(sample.path.as_posix()).parts if part not in ("/", "..")))
+    source = replace(sample, path=folder / sample.path)
+    if not trim:
+        source = replace(source, start_seconds=None, end_seconds=None)
+    elif (sample.start_seconds, sample.end_seconds) != (None, None):
+        target = target.with_stem(f"{target.stem}_{sample.name.rpartition('#')[2]}")
+    return Piece(source=source, target=str(target))
+
+
+def _copied(row: Row, sample: Sample, target: str, *, trim: bool) -> dict[str, str]:
+    """The row that stands for the copy; where its name is a new one, its group is written out."""
+    group = row.values.get("group", "") if target == sample.path.as_posix() else sample.group
+    times: dict[str, str] = {column: "" for column in ("start", "end") if trim and column in row.values}
+    return {**row.values, **times, "path": target, "group": group}

@@ -1,0 +1,1 @@
+"""Networks as files of other engines: written, checked against PyTorch, read, and scored with."""

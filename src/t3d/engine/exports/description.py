@@ -1,0 +1,67 @@
+"""What travels inside an exported file: the card of its network, and how the file was made. Not the graph."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from t3d.engine.checkpoints import ModelCard
+from t3d.errors import CheckpointError, ConfigError
+
+KEY = "t3d"
+"""Name of the text among the metadata of a file, whatever its format."""
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """How a file was made, and how near it is to PyTorch."""
+
+    engine: str
+    """Library that computes it."""
+    precision: str
+    """float32, bf16 or int8."""
+    weights: str
+    """File of the weights."""
+    weights_sha256: str
+    """Its first 16 digits."""
+    compared: str = ""
+    """Clips on which it was set against PyTorch in float32."""
+    difference: float = 0.0
+    """Largest difference of a logit there, as a share of the largest logit."""
+    agreement: float = 0.0
+    """Share of these clips whose likeliest class is the same."""
+    calibrated: str = ""
+    """Clips that int8 was fitted to."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+
+def to_text(card: ModelCard, export: Export) -> str:
+    """Card and making as one JSON object on one line, in ASCII."""
+    model = json.loads(card.to_json())
+    return json.dumps({"schema_version": SCHEMA_VERSION, "model": model, "export": asdict(export)})
+
+
+def from_text(text: str | None, *, file: Path) -> tuple[ModelCard, Export]:
+    """Read what `to_text` wrote.
+
+    Args:
+        text: As it stood in the file; None where it had none.
+        file: For the message.
+
+    Raises:
+        CheckpointError: There is none, it was written by a newer t3d, or it is damaged.
+    """
+    if text is None:
+        raise CheckpointError(f"{file}: holds a network but no t3d description; give a file written by t3d export")
+    try:
+        values = json.loads(text)
+        if values["schema_version"] > SCHEMA_VERSION:
+            raise ValueError(f"schema version {values['schema_version']} is newer than this t3d ({SCHEMA_VERSION})")
+        return ModelCard.from_json(json.dumps(values["model"])), Export(**values["export"])
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
+        raise CheckpointError(
+            f"{file}: its description cannot be read ({error}); update t3d or export the weights again"
+        ) from error

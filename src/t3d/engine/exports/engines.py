@@ -1,0 +1,72 @@
+"""The table of engines, and reading an exported file with the one that it is for."""
+
+from pathlib import Path
+from typing import Any
+
+from t3d.engine.checkpoints import ModelCard
+from t3d.engine.exports import onnx_graph, openvino_graph, torch_program
+from t3d.engine.exports.description import Export, from_text
+from t3d.engine.exports.engine import Engine
+from t3d.errors import CheckpointError, T3DError
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine(
+            name="openvino",
+            suffixes=(".xml", ".bin"),
+            precisions=("float32", "bf16", "int8"),
+            packages=("openvino",),
+            convert=openvino_graph.convert,
+            save=openvino_graph.save,
+            read=openvino_graph.read,
+            start=openvino_graph.start,
+        ),
+        Engine(
+            name="onnxruntime",
+            suffixes=(".onnx",),
+            precisions=("float32",),
+            packages=("onnx", "onnxscript", "onnxruntime"),
+            convert=onnx_graph.convert,
+            save=onnx_graph.save,
+            read=onnx_graph.read,
+            start=onnx_graph.start,
+        ),
+        Engine(
+            name="torch",
+            suffixes=(".pt2",),
+            precisions=("float32",),
+            packages=(),
+            convert=torch_program.convert,
+            save=torch_program.save,
+            read=torch_program.read,
+            start=torch_program.start,
+        ),
+    )
+}
+
+
+def engine_of(path: Path) -> Engine | None:
+    """The engine that an exported file is for; None where the file is none, such as a run folder."""
+    return next((engine for engine in ENGINES.values() if path.suffix == engine.suffixes[0]), None)
+
+
+def read_export(path: Path, engine: Engine) -> tuple[Any, ModelCard, Export]:
+    """Read an exported file: the engine's model, and what it says of itself.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or was not written by t3d.
+        ConfigError: The engine is not installed.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        model, text = engine.read(path)
+    except T3DError:
+        raise
+    except Exception as error:  # each library has several types of its own
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path}: cannot be read ({reason}); export the weights again, or copy all of it"
+        ) from error
+    return model, *from_text(text, file=path)

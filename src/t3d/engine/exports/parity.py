@@ -1,0 +1,76 @@
+"""How near an engine is to PyTorch in float32, on the same clips, and how near it has to be."""
+
+from dataclasses import dataclass
+
+import torch
+
+from t3d.engine.scorer import Scorer
+from t3d.errors import CheckpointError
+from t3d.tensors import Logits, Views
+
+_CLIPS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """What two engines make of the same clips, or what they must."""
+
+    difference: float
+    """Largest difference of a logit, as a share of the largest logit of the reference."""
+    agreement: float
+    """Share of clips whose likeliest class is the same."""
+
+
+TOLERANCES = {
+    "float32": Parity(difference=1e-4, agreement=0.0),
+    "bf16": Parity(difference=0.05, agreement=0.0),
+    "int8": Parity(difference=0.1, agreement=0.9),
+}
+"""Of each precision: the largest difference that is let pass, and the smallest agreement."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Check:
+    """What an engine is held to."""
+
+    reference: Scorer
+    """What is right by definition."""
+    clips: Views
+    """What both see: first one clip by itself, then several at once."""
+    tolerance: Parity
+
+    def __call__(self, scorer: Scorer) -> Parity:
+        """Measure an engine.
+
+        Raises:
+            CheckpointError: It is further from the reference than it may be.
+        """
+        found = compare(_logits(scorer, self.clips), _logits(self.reference, self.clips))
+        if found.difference > self.tolerance.difference:
+            raise CheckpointError(
+                f"logits differ from PyTorch's in float32 by {found.difference:.2g} of the largest one, more than the "
+                f"{self.tolerance.difference:g} that --tolerance lets pass; use a finer --precision"
+            )
+        if found.agreement < self.tolerance.agreement:
+            raise CheckpointError(
+                f"the likeliest class is PyTorch's in float32 for {found.agreement:.0%} of {len(self.clips)} clips, "
+                f"fewer than {self.tolerance.agreement:.0%}; use a finer --precision or more --calibration-clips"
+            )
+        return found
+
+
+def compare(found: Logits, expected: Logits) -> Parity:
+    """Set logits of an engine against those of the reference; a difference that is no number counts as infinite."""
+    difference = (found - expected).abs().max() / expected.abs().max()
+    agreement = (found.argmax(dim=1) == expected.argmax(dim=1)).float().mean()
+    return Parity(difference=float(difference.nan_to_num(torch.inf)), agreement=float(agreement))
+
+
+def noise_clips(shape: tuple[int, int, int, int], count: int) -> Views:
+    """Clips (C, T, H, W) of noise, always the same."""
+    return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def _logits(scorer: Scorer, clips: Views) -> Logits:
+    parts = [clips[:1], *clips[1:].split(_CLIPS_AT_ONCE)]
+    return torch.cat([scorer(part).cpu() for part in parts])

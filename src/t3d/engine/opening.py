@@ -1,0 +1,106 @@
+"""From a run folder, a weights file or an exported file to what scores clips, by whichever engine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from t3d.engine.checkpoints import ModelCard, load_model, weights_file
+from t3d.engine.exports.description import Export
+from t3d.engine.exports.engine import Engine
+from t3d.engine.exports.engines import ENGINES, engine_of, read_export
+from t3d.engine.exports.write import translate
+from t3d.engine.scorer import Scorer, torch_scorer
+from t3d.errors import ConfigError
+
+_PRECISIONS = {"32-true": "float32", "bf16-mixed": "bf16"}
+"""Names of the command line, and those of engines."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """A network that is ready to score."""
+
+    file: Path
+    card: ModelCard
+    engine: str
+    precision: str
+    """Of the arithmetic."""
+    start: Callable[[torch.device], Scorer]
+    """Make it score on a device."""
+    export: Export | None = None
+    """How the file was made, where it is an exported one."""
+
+    @property
+    def cpu_only(self) -> bool:
+        """Whether it knows no other device."""
+        return self.export is not None or self.engine != "torch"
+
+    @property
+    def run(self) -> Path:
+        """Folder of the run the weights are of, as far as it is known."""
+        trained = self.file if self.export is None else Path(self.export.weights)
+        return (trained if trained.exists() else self.file).parent
+
+
+def open_network(path: Path, *, engine: str = "auto", precision: str = "32-true") -> Opened:
+    """Open what scores clips.
+
+    Args:
+        path: A run folder, a weights file, or what `t3d export` wrote.
+        engine: auto is the one an exported file is for, and PyTorch for weights, which others are translated to here.
+        precision: 32-true, bf16-mixed or 16-mixed; an exported file has its own.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, or was not written by t3d.
+        ConfigError: The engine is unknown, not installed, or not for this file or precision.
+    """
+    if engine not in ("auto", *ENGINES):
+        raise ConfigError(f"engine {engine!r}; choose from {', '.join(['auto', *ENGINES])}")
+    made_for = engine_of(path)
+    if made_for is not None:
+        return _exported(path, made_for, engine=engine, precision=precision)
+    if engine in ("auto", "torch"):
+        return _in_torch(path, precision)
+    return _translated(path, ENGINES[engine], precision)
+
+
+def _in_torch(path: Path, precision: str) -> Opened:
+    model, card = load_model(path)
+
+    def start(device: torch.device) -> Scorer:
+        return torch_scorer(model.to(device), card.pixels)
+
+    return Opened(file=weights_file(path), card=card, engine="torch", precision=precision, start=start)
+
+
+def _translated(path: Path, engine: Engine, precision: str) -> Opened:
+    wanted = _PRECISIONS.get(precision, precision)
+    if wanted not in engine.precisions:
+        raise ConfigError(f"--precision {precision}: --engine {engine.name} cannot; leave it out")
+    network, card = load_model(path)
+    model = translate(network, card, engine=engine)
+    return Opened(
+        file=weights_file(path),
+        card=card,
+        engine=engine.name,
+        precision=wanted,
+        start=lambda _: engine.start(model, wanted),
+    )
+
+
+def _exported(path: Path, made_for: Engine, *, engine: str, precision: str) -> Opened:
+    if engine not in ("auto", made_for.name):
+        raise ConfigError(f"--engine {engine}: {path} is for {made_for.name}; leave it out, or give the run instead")
+    if precision != "32-true":
+        raise ConfigError(f"--precision {precision}: {path} has one of its own; leave it out, or export it in another")
+    model, card, export = read_export(path, made_for)
+    return Opened(
+        file=path,
+        card=card,
+        engine=made_for.name,
+        precision=export.precision,
+        start=lambda _: made_for.start(model, export.precision),
+        export=export,
+    )

@@ -1,0 +1,127 @@
+"""Write a trained network for another engine: translate, fit int8, compare with PyTorch, and only then let it stand."""
+
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import nn
+
+from t3d.config import ExportConfig
+from t3d.engine.checkpoints import ModelCard, file_hash, load_model, weights_file
+from t3d.engine.exports.description import Export
+from t3d.engine.exports.engine import Engine
+from t3d.engine.exports.engines import ENGINES
+from t3d.engine.exports.parity import TOLERANCES, Check, noise_clips
+from t3d.engine.exports.program import clip_shape
+from t3d.engine.exports.write import translate, write_export
+from t3d.engine.runs import versions
+from t3d.engine.scorer import torch_scorer
+from t3d.errors import ConfigError, DataError
+from t3d.recipes.calibration import training_clips
+from t3d.recipes.console import say
+from t3d.recipes.folders import make_folder
+from t3d.tensors import Views
+
+NUM_COMPARED = 32
+"""Training clips that PyTorch and the engine are compared on; they are none of those int8 is fitted to."""
+_NUM_NOISE = 4
+
+_ENGINES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What was written where."""
+
+    output: Path
+    export: Export
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Clips:
+    compared: Views
+    whose: str
+    calibration: Views | None = None
+    calibrated: str = ""
+
+
+def run(config: ExportConfig, *, command: str) -> Written:
+    """Export.
+
+    Raises:
+        CheckpointError: The weights cannot be read, or the engine does not compute what they do.
+        ConfigError: The engine is not installed, or the output has another's name or is there already.
+        DataError: There are no training clips where some are needed.
+    """
+    engine = ENGINES[_ENGINES[config.target]]
+    output = _output(config, engine)
+    network, card = load_model(config.weights)
+    clips = _clips(config, card)
+    export = replace(_facts(config, engine, command), compared=clips.whose, calibrated=clips.calibrated)
+    make_folder(output.parent)
+    say(f"translating {card.arch} for {engine.name}")
+    model = translate(network, card, engine=engine, calibration=clips.calibration)
+    check = _check(config, network, card, clips.compared)
+    return Written(
+        output=output, export=write_export(output, model, card=card, engine=engine, export=export, check=check)
+    )
+
+
+def _output(config: ExportConfig, engine: Engine) -> Path:
+    suffix, weights = engine.suffixes[0], weights_file(config.weights)
+    output = config.output or weights.with_name(f"{weights.stem}-{config.target}-{config.precision}{suffix}")
+    if output.suffix != suffix:
+        raise ConfigError(f"--output {output}: must end in {suffix} with --to {config.target}")
+    for file in (output.with_suffix(end) for end in engine.suffixes):
+        if file.exists():
+            raise ConfigError(f"{file}: exists; name another --output")
+    return output
+
+
+def _clips(config: ExportConfig, card: ModelCard) -> _Clips:
+    if config.precision != "int8" and config.calibration is None:
+        return _Clips(compared=noise_clips(clip_shape(card), _NUM_NOISE), whose=f"{_NUM_NOISE} clips of noise")
+    wanted = config.calibration_clips if config.precision == "int8" else 0
+    clips, whose = training_clips(config, card, wanted + NUM_COMPARED)
+    compared = clips[-NUM_COMPARED:]
+    if not wanted:
+        return _Clips(compared=compared, whose=f"{len(compared)} clips of {whose}")
+    if len(clips) <= NUM_COMPARED:
+        raise DataError(f"{config.weights}: only {len(clips)} training clips can be decoded; repair the videos")
+    fitted = clips[:-NUM_COMPARED]
+    return _Clips(
+        compared=compared,
+        whose=f"{len(compared)} other clips of {whose}",
+        calibration=fitted,
+        calibrated=f"{len(fitted)} clips of {whose}",
+    )
+
+
+def _check(config: ExportConfig, network: nn.Module, card: ModelCard, clips: Views) -> Check:
+    usual = TOLERANCES[config.precision]
+    allowed = usual if config.tolerance is None else replace(usual, difference=config.tolerance)
+    return Check(reference=torch_scorer(network, card.pixels), clips=clips, tolerance=allowed)
+
+
+def _facts(config: ExportConfig, engine: Engine, command: str) -> Export:
+    weights = weights_file(config.weights).resolve()
+    packages = (*engine.packages, *(["nncf"] if config.precision == "int8" else []))
+    return Export(
+        engine=engine.name,
+        precision=config.precision,
+        weights=str(weights),
+        weights_sha256=file_hash(weights),
+        versions=versions() | {name: version(name) for name in packages},
+        command=command,
+    )
+
+
+def show(written: Written, config: ExportConfig) -> int:
+    """Say how near the file is to the network."""
+    export = written.export
+    print(f"{written.output}: for {export.engine}, {export.precision}")
+    print(
+        f"logits differ from PyTorch's in float32 by {export.difference:.1e} of the largest; the likeliest class is "
+        f"the same for {export.agreement:.0%} of {export.compared}"
+    )
+    return 0

@@ -1,0 +1,157 @@
+"""Re-encode every video of a dataset once, so that training reads it faster; what is done already is not done again."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import av
+
+from t3d import __version__
+from t3d.config import PrepareConfig
+from t3d.data.mirror import TABLE_NAME, Mirror, mirror_dataset
+from t3d.errors import ConfigError
+from t3d.files import complete, write_csv, write_text
+from t3d.recipes.console import counted
+from t3d.recipes.datasets import resolve
+from t3d.recipes.folders import alone, make_folder
+from t3d.recipes.manifest import NAME, Entry, add_to_manifest, read_manifest
+from t3d.recipes.pool import in_processes
+from t3d.recipes.prepared_piece import Task, prepare_piece
+from t3d.video.preparation import PreparedForm
+
+DESCRIPTION, FAILED = "prepared.json", "failed.csv"
+
+
+def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
+    """Plan the copy, make what is missing of it, and describe it.
+
+    Raises:
+        ConfigError: The folder holds something else, was prepared otherwise, or is in use.
+        DataError: There is no dataset, or no video in it.
+        T3DError: A file cannot be written, or a process died.
+    """
+    root, folder = resolve(config.data), config.output
+    mirror = mirror_dataset(root, format=config.format, trim=config.trim)
+    form = PreparedForm(short_side=config.short_side, keyframes=config.keyframes, crf=config.crf)
+    settings: dict[str, Any] = {"source": str(root.resolve()), **asdict(form), "trim": config.trim}
+    _check_folder(folder, root, settings, overwrite=config.overwrite)
+    make_folder(folder)
+    with alone(folder / ".lock", wait=False):
+        kept = _kept(folder, mirror, anew=_description(folder).get("settings") != settings)
+        versions = {"t3d": __version__, "pyav": av.__version__}
+        description: dict[str, Any] = {"settings": settings, "versions": versions, "command": command}
+        _write_description(folder, {**description, "complete": False})
+        _copy_lists(folder, mirror)
+        tasks = [Task(piece=piece, folder=folder, form=form) for piece in mirror.pieces if piece.target not in kept]
+        entries = [*kept.values(), *_made(folder, tasks, num_workers=_num_workers(config))]
+        _write_failures(folder, [entry for entry in entries if entry.error])
+        description = {**description, "complete": True, **_totals(entries)}
+        _write_description(folder, description)
+    return description
+
+
+def show(description: dict[str, Any], config: PrepareConfig) -> int:
+    """Say what there is now; exit code 1 where videos could not be prepared."""
+    before, after = description["bytes_before"], description["bytes_after"]
+    print(
+        f"{config.output}: {description['videos']} videos, {description['frames']} frames, "
+        f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now ({after / max(before, 1):.2f} x)"
+    )
+    if description["failed"]:
+        print(f"{description['failed']} could not be prepared and fail as before: {config.output / FAILED} says why")
+    return int(description["failed"] > 0)
+
+
+def _num_workers(config: PrepareConfig) -> int:
+    return (os.cpu_count() or 1) if config.workers is None else config.workers
+
+
+def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
+    """Refuse to write among the originals, among other files, or beside videos of another form."""
+    home = root.resolve() if root.is_dir() else root.resolve().parent
+    if folder.resolve() == home or (root.is_dir() and folder.resolve().is_relative_to(home)):
+        raise ConfigError(f"{folder}: lies in the dataset itself; name a folder elsewhere")
+    if folder.is_dir() and any(folder.iterdir()):
+        before = _description(folder).get("settings")
+        if before is None:
+            raise ConfigError(f"{folder}: holds other files; name a new folder")
+        if before != settings and not overwrite:
+            different = ", ".join(
+                f"{name} {before.get(name)}" for name in settings if before.get(name) != settings[name]
+            )
+            raise ConfigError(
+                f"{folder}: was prepared with {different}; repeat that, name a new folder, or --overwrite"
+            )
+
+
+def _kept(folder: Path, mirror: Mirror, *, anew: bool) -> dict[str, Entry]:
+    """Files that are done; those that are not, or no longer belong, are removed."""
+    wanted = {piece.target for piece in mirror.pieces}
+    done = read_manifest(folder)
+    kept = {} if anew else {path: entry for path, entry in done.items() if path in wanted and entry.still_holds(folder)}
+    for path in done.keys() - kept.keys():
+        (folder / path).unlink(missing_ok=True)
+    write_text(folder / NAME, "".join(entry.line() for entry in kept.values()))
+    _remove_halves(folder)
+    return kept
+
+
+def _made(folder: Path, tasks: Sequence[Task], *, num_workers: int) -> list[Entry]:
+    entries = []
+    try:
+        with closing(in_processes(prepare_piece, tasks, num_workers=num_workers)) as results:
+            for entry in counted(results, "preparing", total=len(tasks)):
+                add_to_manifest(folder, entry)
+                entries.append(entry)
+    finally:
+        _remove_halves(folder)
+    return entries
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove what killed processes left."""
+    for path in folder.rglob(".*.partial*"):
+        path.unlink(missing_ok=True)
+
+
+def _copy_lists(folder: Path, mirror: Mirror) -> None:
+    for place, path in mirror.lists.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        with complete(folder / place) as unfinished:
+            shutil.copyfile(path, unfinished)
+    if mirror.rows:
+        write_csv(folder / TABLE_NAME, mirror.rows)
+
+
+def _write_failures(folder: Path, failed: Sequence[Entry]) -> None:
+    (folder / FAILED).unlink(missing_ok=True)
+    if failed:
+        write_csv(folder / FAILED, [{"path": entry.path, "error": entry.error} for entry in failed])
+
+
+def _totals(entries: Sequence[Entry]) -> dict[str, int]:
+    sources = {entry.source: entry.source_bytes for entry in entries}  # one may have been cut into several
+    return {
+        "videos": len(entries),
+        "failed": sum(bool(entry.error) for entry in entries),
+        "frames": sum(entry.num_frames for entry in entries),
+        "bytes_before": sum(sources.values()),
+        "bytes_after": sum(entry.num_bytes for entry in entries),
+    }
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """What the folder says of itself; nothing where it says nothing."""
+    try:
+        return dict(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_description(folder: Path, description: dict[str, Any]) -> None:
+    write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")

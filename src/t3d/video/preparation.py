@@ -1,0 +1,122 @@
+"""Re-encode a video once so that clips of it are read fast, and hold what was written against the original.
+
+H.264 that is cheap to decode (no CABAC, no loop filter, no B-frames), of the size that training asks for, with a
+keyframe every few frames: a clip costs hardly more than its own frames, wherever it begins, and needs no resizing.
+Which videos, and where they go, is not known here. What else was measured is in docs/prepared-files.md.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from torch import Tensor
+
+from t3d.errors import DecodeError
+from t3d.files import complete
+from t3d.video.encode import encode
+from t3d.video.pyav_reader import PyAVVideo
+from t3d.video.reader import size_changes
+from t3d.video.spec import PixelSpec
+from t3d.video.transforms import resize
+
+_FRAMES_AT_ONCE = 16
+"""Decoded pictures may be far larger than what is kept of them."""
+_NUM_COMPARED = 8
+_MAX_DIFFERENCE = 8.0
+"""Mean absolute difference of a picture from the resized original, in levels of 255; at the default quality it is 2 or
+3, of which 1.5 come from halving the resolution of colours."""
+_MAX_SHIFT_SECONDS = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedForm:
+    """What prepared videos are like."""
+
+    short_side: int = 256
+    """Pixels; smaller videos are enlarged, so that training need not resize."""
+    keyframes: int = 8
+    """Frames from one keyframe to the next."""
+    crf: int = 23
+    """x264's constant rate factor: 0 lossless, 51 worst."""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What libx264 is told."""
+        return {
+            "crf": str(self.crf),
+            "preset": "veryfast",
+            "tune": "fastdecode",
+            "bf": "0",  # `t3d.video.packets` need not read a file whose pictures are stored in the order shown
+            "g": str(self.keyframes),
+            "x264-params": "scenecut=0:threads=1:lookahead-threads=1",
+        }
+
+
+def prepare_video(video: PyAVVideo, target: Path, form: PreparedForm, *, first: int, last: int) -> None:
+    """Write the frames from `first` up to `last`, not included, and check the file before it gets its name.
+
+    It is MP4 whatever the suffix of its name. Its frames are those of the video, one by one, shown when they were.
+
+    Raises:
+        DecodeError: A frame cannot be decoded, the encoder does not take the pictures, or the file is not faithful.
+        OSError: The disk is full, or cannot be written to for another reason.
+    """
+    times_seconds = [time - video.times_seconds()[first] for time in video.times_seconds()[first:last]]
+    kept: dict[int, Tensor] = {}
+    frames = _keeping(_resized(video, first, last, form.short_side), _spread(last - first), kept)
+    with complete(target) as unfinished:
+        try:
+            with unfinished.open("wb") as file, av.open(file, "w", format="mp4") as container:
+                encode(container, frames, fps=video.fps, options=form.options, times_seconds=times_seconds)
+        except av.error.FFmpegError as error:  # a full disk is the business of `file`, and no such error
+            reason = " ".join(str(error).split())
+            raise DecodeError(f"{video.name}: its pictures cannot be encoded ({reason}); remove it") from error
+        _check(unfinished, times_seconds, kept, name=video.name)
+
+
+def _resized(video: PyAVVideo, first: int, last: int, short_side: int) -> Iterator[Tensor]:
+    """Frames (H, W, 3), all of one size."""
+    size = None
+    for start in range(first, last, _FRAMES_AT_ONCE):
+        pictures = video.frames(range(start, min(start + _FRAMES_AT_ONCE, last)))
+        size = size or pictures.shape[1:]
+        if pictures.shape[1:] != size:
+            raise size_changes(video.name)
+        yield from resize(pictures, PixelSpec(resize=short_side, crop_size=1)).permute(0, 2, 3, 1)
+
+
+def _spread(length: int) -> list[int]:
+    """Some frames from the first to the last."""
+    return sorted({step * (length - 1) // (_NUM_COMPARED - 1) for step in range(_NUM_COMPARED)})
+
+
+def _keeping(frames: Iterable[Tensor], numbers: Sequence[int], kept: dict[int, Tensor]) -> Iterator[Tensor]:
+    """Pass frames on, and keep those of these numbers."""
+    for number, frame in enumerate(frames):
+        if number in numbers:
+            kept[number] = frame.clone()  # not the pictures beside it
+        yield frame
+
+
+def _check(path: Path, times_seconds: Sequence[float], kept: Mapping[int, Tensor], *, name: str) -> None:
+    """Refuse a file that is not what was to be written.
+
+    Raises:
+        DecodeError: It cannot be sought in, or frames, times or pictures differ.
+    """
+    with PyAVVideo(path) as written:
+        shifts = [abs(new - old) for new, old in zip(written.times_seconds(), times_seconds, strict=False)]
+        if not written.is_seekable or len(written) != len(times_seconds) or max(shifts) > _MAX_SHIFT_SECONDS:
+            raise DecodeError(
+                f"{name}: prepared, it has {len(written)} frames instead of {len(times_seconds)}, or other times; "
+                "keep the original"
+            )
+        for number, frame in kept.items():
+            picture = written.frames([number])[0]
+            difference = float((picture.short() - frame[: picture.shape[0], : picture.shape[1]]).abs().float().mean())
+            if difference > _MAX_DIFFERENCE:
+                raise DecodeError(
+                    f"{name}: prepared, frame {number} is {difference:.1f} levels from the original where "
+                    f"{_MAX_DIFFERENCE:g} are allowed; lower --crf"
+                )

@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from t3d.bench.load import Files, bench_load, loader, ours, plain
+from t3d.bench.plain_loops import PLAIN_LOOPS, read_pyav
+from t3d.bench.rendered_videos import render_videos
+from t3d.errors import ConfigError, DataError
+from t3d.video.decode import open_video
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video hardly longer than a clip."""
+    return render_videos(tmp_path_factory.mktemp("rendered"), count=1, num_frames=70)[0]
+
+
+@pytest.fixture
+def files(rendered: Path) -> Files:
+    return Files(original=[rendered], prepared=[rendered], lengths=[70])
+
+
+@pytest.mark.parametrize("library", PLAIN_LOOPS)
+def test_each_loop_gives_the_frames_that_ours_gives(library: str, rendered: Path) -> None:
+    try:
+        frames = PLAIN_LOOPS[library](rendered, range(5, 68, 2))
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"{library}: {error}")
+    with open_video(rendered) as video:
+        assert (frames.short() - video.frames(range(5, 68, 2))).abs().float().mean() < 1
+
+
+def test_rendered_videos_differ_and_each_frame_from_the_next(tmp_path: Path) -> None:
+    first, second = render_videos(tmp_path, count=2, num_frames=4)
+    with open_video(first) as one, open_video(second) as other:
+        frames = one.frames(range(4)).float()
+        assert frames.shape == (4, 240, 320, 3)
+        assert (frames.diff(dim=0).abs().mean(dim=(1, 2, 3)) > 1).all()
+        assert (frames - other.frames(range(4))).abs().mean() > 10
+
+
+def test_every_arm_gives_as_many_clips_of_one_size(files: Files) -> None:
+    shapes = [[tuple(clip.shape) for clip in step()] for step in (plain(library="PyAV", files=files),)]
+    shapes += [[tuple(clip.shape) for clip, _ in ours(prepared=kind, files=files)()] for kind in (False, True)]
+    assert shapes == [[(3, 32, 224, 224)] * 4] * 3
+    assert loader(prepared=True, files=files, num_workers=0)() is None
+
+
+def test_a_loop_that_gives_other_frames_is_refused(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    early = lambda path, indices: read_pyav(path, [max(index - 1, 0) for index in indices])  # noqa: E731
+    monkeypatch.setitem(PLAIN_LOOPS, "PyAV", early)
+    with pytest.raises(ConfigError, match="gives other frames than those asked for"):
+        plain(library="PyAV", files=files)
+
+
+def test_a_library_that_is_missing_is_said_to_be(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> torch.Tensor:
+        raise ImportError("No module named 'decord'")
+
+    monkeypatch.setitem(PLAIN_LOOPS, "decord", missing)
+    with pytest.raises(ConfigError, match="not installed, or does not load: No module named 'decord'"):
+        plain(library="decord", files=files)
+
+
+def test_videos_shorter_than_a_clip_are_named(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no video has the 63 frames of a clip"):
+        bench_load([make_video(length=62)], tmp_path, rounds=1)

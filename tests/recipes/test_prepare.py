@@ -1,0 +1,179 @@
+import csv
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from program import MICRO, Call, finish, start
+from t3d.recipes import prepared_piece
+from t3d.video.pyav_reader import PyAVVideo
+
+SMALL = ("--short-side", 32, "--workers", 0)
+
+
+@pytest.fixture
+def here(dataset: Path, tmp_path: Path) -> Path:
+    """A dataset of one's own."""
+    return Path(shutil.copytree(dataset.parent, tmp_path / "data"))
+
+
+def _lengths(folder: Path) -> dict[str, int]:
+    lengths = {}
+    for path in sorted(folder.rglob("*.mp4")):
+        with PyAVVideo(path) as video:
+            lengths[path.relative_to(folder).as_posix()] = len(video)
+    return lengths
+
+
+def _stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.mp4")}
+
+
+def test_a_prepared_dataset_is_trained_and_tested_on_as_the_original(t3d: Call, here: Path, tmp_path: Path) -> None:
+    out, run = tmp_path / "out", tmp_path / "run"
+    outcome = t3d("data", "prepare", here, out, *SMALL, "--keyframes", 2)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"{out}: 13 videos, {8 * 8 + 28 + 5 * 8 + 10} frames, ")
+    assert _lengths(out) == _lengths(here)
+    described = json.loads((out / "prepared.json").read_text())
+    assert described["complete"]
+    assert described["settings"]["keyframes"] == 2
+    assert described["settings"]["source"] == str(here)
+    assert described["bytes_after"] == sum(path.stat().st_size for path in out.rglob("*.mp4"))
+    assert t3d("train", out, "--output", run, *MICRO, "--max-steps", 1).code == 0
+    assert t3d("evaluate", run, "--workers", 0, "--accelerator", "cpu").code == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert str(out) in json.dumps(metrics)
+    with (run / "predictions.csv").open(newline="") as file:
+        assert {row["video"] for row in csv.DictReader(file)} == {f"clips/test{index}.mp4" for index in range(5)}
+
+
+def test_what_is_done_is_not_done_again_unless_its_source_changed(t3d: Call, here: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    t3d("data", "prepare", here, out, *SMALL)
+    before = _stamps(out)
+    os.utime(here / "clips" / "train3.mp4", ns=(1, 1))
+    (out / "clips" / "train4.mp4").unlink()
+    (out / "clips" / ".train5.partial.mp4").write_text("half of a file")
+    with (out / "manifest.jsonl").open("a") as file:
+        file.write('{"path": "clips/tra')
+    assert t3d("data", "prepare", here, out, *SMALL).code == 0
+    after = _stamps(out)
+    assert {name for name in after if after[name] != before[name]} == {"train3.mp4", "train4.mp4"}
+
+
+def test_other_flags_are_refused_and_overwrite_begins_anew(t3d: Call, here: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    t3d("data", "prepare", here, out, *SMALL)
+    before = _stamps(out)
+    refused = t3d("data", "prepare", here, out, *SMALL, "--crf", 30)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "was prepared with crf 23; repeat that, name a new folder, or --overwrite" in refused.err
+    assert _stamps(out) == before
+    (here / "clips" / "train0.mp4").unlink()
+    assert t3d("data", "prepare", here, out, *SMALL, "--crf", 30, "--overwrite").code == 0
+    after = _stamps(out)
+    assert after.keys() == before.keys() - {"train0.mp4"}
+    assert all(after[name] != before[name] for name in after)
+
+
+def test_a_video_that_fails_goes_on_failing_and_is_named(t3d: Call, here: Path, tmp_path: Path) -> None:
+    out, broken = tmp_path / "out", here / "clips" / "test1.mp4"
+    broken.write_bytes(b"no video at all")
+    outcome = t3d("data", "prepare", here, out, *SMALL)
+    assert outcome.code == 1
+    assert "1 could not be prepared" in outcome.out
+    with (out / "failed.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["path"] == "clips/test1.mp4"
+    assert str(broken) in row["error"]
+    assert (out / "clips" / "test1.mp4").read_bytes() == b"no video at all"
+    assert t3d("data", "prepare", here, out, *SMALL).code == 1  # it is still so
+    shutil.copyfile(here / "clips" / "test0.mp4", broken)
+    assert t3d("data", "prepare", here, out, *SMALL).code == 0
+    assert not (out / "failed.csv").exists()
+
+
+def test_parts_that_fail_do_not_become_whole_videos(t3d: Call, here: Path, tmp_path: Path) -> None:
+    (here / "videos.csv").write_text("path,label,start,end\nclips/test0.mp4,a,0.08,0.2\nclips/test0.mp4,b,90,91\n")
+    outcome = t3d("data", "prepare", here, tmp_path / "out", *SMALL, "--trim")
+    assert outcome.code == 1
+    assert (tmp_path / "out" / "clips" / "test0_90-91.mp4").stat().st_size == 0
+    with PyAVVideo(tmp_path / "out" / "clips" / "test0_0.08-0.2.mp4") as video:
+        assert len(video) == 3  # frames 2, 3 and 4 of 25 a second
+
+
+def test_a_full_disk_is_one_line(t3d: Call, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(prepared_piece, "prepare_video", full)
+    outcome = t3d("data", "prepare", here, tmp_path / "out", *SMALL)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"t3d: error: {tmp_path / 'out' / 'clips' / 'train0.mp4'}: No space left on device; ")
+    assert outcome.err.count("\n") == 1
+    assert json.loads((tmp_path / "out" / "prepared.json").read_text())["complete"] is False
+
+
+@pytest.mark.parametrize("inside", [".", "clips/prepared"])
+def test_the_originals_are_not_written_among(inside: str, t3d: Call, here: Path) -> None:
+    before = sorted(here.rglob("*"))
+    outcome = t3d("data", "prepare", here, here / inside, *SMALL)
+    assert outcome.code == 2
+    assert "lies in the dataset itself" in outcome.err
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_folder_of_other_files_is_left_alone(t3d: Call, here: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    outcome = t3d("data", "prepare", here, tmp_path / "out", *SMALL)
+    assert outcome.code == 2
+    assert "holds other files" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "flags", [("--short-side", 33), ("--short-side", 8), ("--keyframes", 0), ("--crf", 52), ("--workers", -1)]
+)
+def test_values_out_of_range_are_named(flags: tuple[object, ...], t3d: Call, here: Path, tmp_path: Path) -> None:
+    outcome = t3d("data", "prepare", here, tmp_path / "out", *flags)
+    assert outcome.code == 2
+    assert str(flags[0]) in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_alone_still_shows_a_folder_of_that_name(
+    t3d: Call, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here.rename(tmp_path / "prepare")
+    assert "csv: train" in t3d("data", "./prepare").out
+
+
+@pytest.fixture
+def long_videos(make_video: Callable[..., Path]) -> Path:
+    """A folder of videos that take a second or two each."""
+    folder = make_video("long/a/0.mp4", length=150, size=(240, 320)).parent
+    for index in (1, 2):
+        shutil.copyfile(folder / "0.mp4", folder / f"{index}.mp4")
+    return folder.parent
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(long_videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("data", "prepare", long_videos, out, "--workers", "2", "--short-side", "512")
+    process = start(*arguments)
+    while not list(out.rglob(".*.partial.mp4")) and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all its processes
+    outcome = finish(process)
+    assert (outcome.code, outcome.err) == (130, "t3d: interrupted; the same command goes on\n")
+    assert list(out.rglob(".*")) == []
+    assert finish(start(*arguments[:-1], "64", "--overwrite")).code == 0
+    assert _lengths(out) == {f"a/{index}.mp4": 150 for index in range(3)}
