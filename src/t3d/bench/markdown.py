@@ -70,7 +70,7 @@ def _value(target: Figures, value: float | None) -> str:
     if value is None:
         return "not measured"
     written = {"of the limit": "{:.0%}", "relative difference": "{:.1e}", "s": "{:.2f}"}
-    return f"{written.get(target['unit'], '{:.2f}').format(value)} {target['unit']}"
+    return f"{written.get(target['unit'], '{:.3g}').format(value)} {target['unit']}"
 
 
 _TARGET_COLUMNS: list[Column] = [

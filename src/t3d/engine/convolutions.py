@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from t3d.models.real_zeros import needs_real_zeros
+
 Lengths = int | tuple[int, ...]
 """In T, H and W; one number stands for all three."""
 
@@ -49,20 +51,16 @@ class Rerouted(TorchFunctionMode):
 
 
 def padded_in_time(call: Call) -> Tensor:
-    """Put zeros before and behind inputs of few planes, instead of leaving that to the convolution.
+    """Make zeros before and behind inputs of few planes part of these: see `needs_real_zeros`.
 
-    For training in bfloat16 on a CPU: where the kernel stands in no place wholly on its input, and gives more than one
-    plane, oneDNN 3.12 (in torch 2.13) computes a wrong gradient of the weight, and writes beyond it. The third block of
-    a T3D that sees 16 frames has two planes under kernels of three.
+    For training in bfloat16 on a CPU.
     """
-    depth, planes, zeros = call.weight.shape[2], call.input.shape[2], _three(call.padding)[0]
-    stride = _three(call.stride)[0]
-    first_within = -zeros % stride
-    gives_one = planes + 2 * zeros < depth + stride
-    if first_within + depth <= planes or gives_one:
+    zeros, *others = _three(call.padding)
+    planes, depth = call.input.shape[2], call.weight.shape[2]
+    if not needs_real_zeros(planes, depth, zeros=zeros, stride=_three(call.stride)[0]):
         return torch.conv3d(*call)
     inputs = F.pad(call.input, (0, 0, 0, 0, zeros, zeros))
-    return torch.conv3d(*call._replace(input=inputs, padding=(0, *_three(call.padding)[1:])))
+    return torch.conv3d(*call._replace(input=inputs, padding=(0, *others)))
 
 
 def by_onednn(call: Call) -> Tensor:

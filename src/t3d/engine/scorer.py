@@ -1,4 +1,4 @@
-"""What scores clips: bytes in, logits out. PyTorch here; other engines are in `t3d.engine.engines`."""
+"""What scores clips: bytes in, logits out. PyTorch here; other engines are in `t3d.engine.exports`."""
 
 from collections.abc import Callable
 

@@ -21,7 +21,9 @@ BOUND = 0.01
 """Largest relative error (L2) of a result or gradient. Rounding to bfloat16 makes 0.0025, TF32 0.0005; the errors that
 were seen are of 0.2 and more."""
 
-_FINER = {torch.bfloat16: torch.float32, torch.float16: torch.float32, torch.float32: torch.float64}
+FINER = {torch.bfloat16: torch.float32, torch.float16: torch.float32, torch.float32: torch.float64}
+"""What each number format is compared with."""
+
 _SEEN_BY_CPU = (2, 32, 12)
 """Clips, channels, and height and width: enough for what is known to go wrong there, which depends on time only."""
 
@@ -86,7 +88,7 @@ def check_convolutions(
 ) -> float:
     """Compare every convolution with the same one in a finer precision, on the same rounded numbers.
 
-    On a GPU each has its own size, for that is what its kernel is chosen by; on a CPU they are cut small.
+    On a GPU they are computed as they are given, for a kernel is chosen by the size; on a CPU they are cut small.
 
     Args:
         convolutions: See `convolutions_of`.
@@ -109,7 +111,7 @@ def check_convolutions(
         tensors = [torch.randn(shape, generator=generator, device=device).to(precision) for shape in shapes]
         found, expected = (
             _timed(convolution, [_prepared(t, kind, memory_format) for t in tensors], gradients=gradients)
-            for kind in (precision, _FINER[precision])
+            for kind in (precision, FINER[precision])
         )
         _compare(convolution, found[0], expected[0], precision)
         seconds += torch.tensor([found[1], expected[1]])
@@ -133,14 +135,14 @@ def _prepared(tensor: Tensor, kind: torch.dtype, memory_format: torch.memory_for
 
 def _timed(convolution: Convolution, tensors: Sequence[Tensor], *, gradients: bool) -> tuple[dict[str, Tensor], float]:
     """Result and gradients, and the shortest time of three."""
-    times = []
+    seconds = []
     for _ in range(3):
         _wait(tensors[0].device)
         start = time.perf_counter()
         results = _computed(convolution, tensors, gradients=gradients)
         _wait(tensors[0].device)
-        times.append(time.perf_counter() - start)
-    return results, min(times)
+        seconds.append(time.perf_counter() - start)
+    return results, min(seconds)
 
 
 def _computed(convolution: Convolution, tensors: Sequence[Tensor], *, gradients: bool) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from t3d.models.real_zeros import needs_real_zeros
+
 
 class NormReluConv(nn.Module):
     """BN, ReLU, then a convolution of stride 1 without bias that keeps T, H and W.
@@ -51,7 +53,9 @@ def convolve_back(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of maps and weight, from that of what a convolution without bias made of them, in its number format."""
     zeros, height, width = padding
-    before = zeros if _is_unsafe(grad, maps, weight, zeros) else 0
+    half = grad.dtype == torch.bfloat16
+    real = half and needs_real_zeros(maps.shape[2], weight.shape[2], zeros=zeros, stride=stride[0])
+    before = zeros if real else 0
     of_maps, of_weight, _ = torch.ops.aten.convolution_backward(
         grad,
         F.pad(maps, (0, 0, 0, 0, before, before)).to(grad.dtype),
@@ -66,11 +70,6 @@ def convolve_back(
         (True, True, False),
     )
     return of_maps.narrow(2, before, maps.shape[2]), of_weight.to(weight.dtype)
-
-
-def _is_unsafe(grad: Tensor, maps: Tensor, weight: Tensor, zeros: int) -> bool:
-    """Whether the zeros must be real ones: see `t3d.engine.convolutions.padded_in_time`."""
-    return zeros > 0 and grad.dtype == torch.bfloat16 and not grad.is_cuda and maps.shape[2] < weight.shape[2] + zeros
 
 
 def repeat_ends(features: Float[Tensor, "B C T H W"], repeats: tuple[int, int]) -> Float[Tensor, "B C t H W"]:

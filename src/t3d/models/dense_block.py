@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from t3d.errors import ConfigError
 from t3d.models.composite import NormReluConv, convolve_back
@@ -132,6 +133,7 @@ class _Growth(torch.autograd.Function):
         return grown
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         grown, mean, variance, *kept = ctx.saved_tensors
         pairs, shared = _pairs(ctx.block), Statistics(mean, variance)
@@ -151,7 +153,7 @@ class _Growth(torch.autograd.Function):
                 narrow = [F.conv3d(seen.to(ctx.format), squeeze.conv.weight.to(ctx.format))]
             of_narrow, of_grow = _back_to_narrow(of_new, narrow[0], Statistics(own_mean, own_variance), grow)
             of_seen, of_weight = convolve_back(of_narrow, seen, squeeze.conv.weight)
-            back = back_through(of_seen.to(grown.dtype), seen, maps, known, squeeze.norm)
+            back = back_through(of_seen.to(grown.dtype), seen, maps=maps, shared=known, norm=squeeze.norm)
             through.add(back, squeeze.norm)
             grad[:, :channels].addcmul_(back.grad, along_channels(known.scale(squeeze.norm), grad))
             found = [back.weight, back.bias, of_weight, *of_grow, *found]
@@ -170,7 +172,7 @@ def _back_to_narrow(
     seen = rectified(narrow, own, grow.norm)
     grad = grad.contiguous(memory_format=memory_format(narrow))
     of_seen, of_weight = convolve_back(grad, seen, grow.conv.weight, padding=grow.padding)
-    back = back_through(of_seen, seen, narrow, own, grow.norm)
+    back = back_through(of_seen, seen, maps=narrow, shared=own, norm=grow.norm)
     through = Through(own, grow.norm)
     through.add(back, grow.norm)
     of_narrow = back.grad.mul_(along_channels(own.scale(grow.norm), narrow))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from t3d.models.composite import NormReluConv, convolve_back
 from t3d.models.halving import Halving
@@ -79,6 +80,7 @@ class _Halved(torch.autograd.Function):
         return torch.cat(parts, dim=1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         features, mean, variance, *_ = ctx.saved_tensors
         shared, branches = Statistics(mean, variance), ctx.branches
@@ -89,7 +91,7 @@ class _Halved(torch.autograd.Function):
         for branch, part in zip(branches, grads[0].split(widths, dim=1), strict=True):
             seen = rectified(features, shared, branch.norm)
             of_seen, of_weight = _halve_back(part, seen, branch, ctx.pool)
-            back = back_through(of_seen.to(features.dtype), seen, features, shared, branch.norm)
+            back = back_through(of_seen.to(features.dtype), seen, maps=features, shared=shared, norm=branch.norm)
             through.add(back, branch.norm)
             grad.addcmul_(back.grad, along_channels(shared.scale(branch.norm), grad))
             found += [back.weight, back.bias, of_weight]

@@ -78,7 +78,7 @@ class Halving:
 
     def _axes(self, maps: Tensor) -> "list[_Axis]":
         return [
-            _axis(number, maps.shape[number], taps, before, size)
+            _axis(number, maps.shape[number], taps=taps, before=before, size=size)
             for number, taps, before, size in zip((2, 3, 4), self.kernel, self.before, self.pool, strict=True)
         ]
 
@@ -95,7 +95,7 @@ class _Axis(NamedTuple):
     """Sums of 0 and 1, 1 and 2, ... are wanted."""
 
 
-def _axis(number: int, length: int, taps: int, before: int, size: int) -> _Axis:
+def _axis(number: int, length: int, *, taps: int, before: int, size: int) -> _Axis:
     needed = size * (length // size) + taps - 1  # places looked at, zeros included
     after = needed - before - length
     spare = before - size + 1

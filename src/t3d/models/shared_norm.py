@@ -47,12 +47,15 @@ def can_share(maps: Tensor, norms: Iterable[Norm]) -> bool:
 
     A compiler sees the plain layers, which it fuses by itself.
     """
-    return (
-        not torch.compiler.is_compiling()
-        and count(maps) > 1
-        and all(norm.training and norm.affine and norm.momentum is not None for norm in norms)
-        and all(norm.running_mean is not None for norm in norms)
-    )
+    if torch.compiler.is_compiling() or count(maps) == 1:
+        return False
+    norms = list(norms)
+    return len({norm.eps for norm in norms}) == 1 and all(map(_is_usual, norms))
+
+
+def _is_usual(norm: Norm) -> bool:
+    usual = type(norm) is nn.BatchNorm3d and norm.training and norm.affine  # others may exchange between processes
+    return usual and norm.momentum is not None and norm.running_mean is not None
 
 
 def statistics(maps: Tensor) -> Statistics:
@@ -60,7 +63,7 @@ def statistics(maps: Tensor) -> Statistics:
     dtype = torch.promote_types(maps.dtype, torch.float32)
     mean = maps.mean(_EACH_CHANNEL, dtype=dtype)
     centred = maps - along_channels(mean, maps)
-    return Statistics(mean, torch.linalg.vector_norm(centred, 2, _EACH_CHANNEL, dtype=dtype).square() / count(maps))
+    return Statistics(mean, centred.square_().mean(_EACH_CHANNEL, dtype=dtype))
 
 
 def count(maps: Tensor) -> int:
@@ -97,7 +100,7 @@ class Back(NamedTuple):
     """Of its shift, (C,)."""
 
 
-def back_through(grad: Tensor, outcome: Tensor, maps: Tensor, shared: Statistics, norm: Norm) -> Back:
+def back_through(grad: Tensor, outcome: Tensor, *, maps: Tensor, shared: Statistics, norm: Norm) -> Back:
     """Undo `rectified` for a gradient.
 
     Args:
@@ -109,8 +112,9 @@ def back_through(grad: Tensor, outcome: Tensor, maps: Tensor, shared: Statistics
     """
     grad = torch.ops.aten.threshold_backward(grad, outcome, 0)
     bias = grad.sum(_EACH_CHANNEL, dtype=shared.mean.dtype)
-    along = (grad * maps).sum(_EACH_CHANNEL, dtype=shared.mean.dtype)
-    return Back(grad, (along - shared.mean * bias) * shared.inverse_deviation(norm), bias)
+    centred = maps - along_channels(shared.mean, maps)
+    along = centred.mul_(grad).sum(_EACH_CHANNEL, dtype=shared.mean.dtype)
+    return Back(grad, along * shared.inverse_deviation(norm), bias)
 
 
 class Through:
@@ -131,10 +135,10 @@ class Through:
 
     def settle(self, grad: Tensor, maps: Tensor, channels: slice) -> Tensor:
         """Add it, in place, to the gradient of some channels, once every layer that saw these is counted in."""
-        mean, inverse, number = self.shared.mean[channels], self.inverse_deviation[channels], count(maps)
-        slope = -self.deviation[channels] * inverse / number
-        offset = -self.mean[channels] / number - slope * mean
-        return grad.addcmul_(maps, along_channels(slope, grad)).add_(along_channels(offset, grad))
+        number = count(maps)
+        centred = maps - along_channels(self.shared.mean[channels], maps)
+        slope = along_channels(-self.deviation[channels] * self.inverse_deviation[channels] / number, grad)
+        return grad.addcmul_(centred, slope).add_(along_channels(-self.mean[channels] / number, grad))
 
 
 def remember(norm: Norm, shared: Statistics, maps_count: int) -> None:

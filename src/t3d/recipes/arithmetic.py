@@ -8,19 +8,22 @@ from torch import nn
 from t3d.config import Precision
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.convolutions import Rerouted, padded_in_time
-from t3d.engine.selfcheck import check_convolutions, convolutions_of
+from t3d.engine.selfcheck import FINER, check_convolutions, convolutions_of
 from t3d.recipes.console import warn
 
 _PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _MOST_CLIPS = 2
-"""Of a batch that is compared."""
+"""Of a batch that is compared: in float64, whole ones would take a GPU longer, and more memory, than training does."""
 _SLOW = 2.0
-"""Times as long as in float32, from which on a warning is due."""
+"""Times as long as in the finer format, from which on a warning is due."""
 
 
 def wants_check(device: torch.device, precision: Precision) -> bool:
-    """Whether the arithmetic is of a kind that has been seen to go wrong: everything but float32 on a CPU."""
-    return device.type != "cpu" or precision != "32-true"
+    """Whether the arithmetic is of a kind that has been seen to go wrong: any on CUDA, and all but float32 on a CPU.
+
+    Other devices may lack the finer format it would be compared with.
+    """
+    return device.type == "cuda" or (device.type == "cpu" and precision != "32-true")
 
 
 def check_arithmetic(
@@ -36,7 +39,7 @@ def check_arithmetic(
 
     Args:
         network: Its outline, on the meta device; it takes on the number format of the convolutions.
-        clips: (B, C, T, H, W) of a batch.
+        clips: (B, C, T, H, W) of a batch; two of its clips are looked at.
         device: Where to compute.
         precision: Of the arithmetic.
         learns: Whether gradients are wanted.
@@ -56,7 +59,8 @@ def check_arithmetic(
         memory_format=torch.channels_last_3d if channels_last else torch.contiguous_format,
     )
     if slowdown > _SLOW:
-        warn(f"--precision {precision} takes {slowdown:.0f} times as long as 32-true here")
+        finer = str(FINER[kind]).removeprefix("torch.")
+        warn(f"--precision {precision} takes {slowdown:.0f} times as long as {finer} here")
 
 
 def check_scoring(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:
@@ -70,7 +74,7 @@ def check_scoring(card: ModelCard, num_clips: int, *, device: torch.device, prec
     with torch.device("meta"):
         network = card.build().eval()
     size = card.pixels.crop_size
-    clips = (num_clips, card.overrides.get("in_channels", 3), card.clip.num_frames, size, size)
+    clips = (num_clips, card.pixels.channels, card.clip.num_frames, size, size)
     check_arithmetic(network, clips, device=device, precision=precision, learns=False)
 
 

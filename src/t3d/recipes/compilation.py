@@ -1,6 +1,7 @@
 """What torch.compile needs of the machine: a compiler, and a folder that outlives the process."""
 
 import os
+import shlex
 import shutil
 import sys
 
@@ -14,7 +15,8 @@ def prepare_compilation() -> None:
     Raises:
         ConfigError: There is no C++ compiler.
     """
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    command = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    compiler = (shlex.split(command) or [command])[0]  # `ccache g++` names two
     if shutil.which(compiler) is None:
         raise ConfigError(
             f"--compile: needs a C++ compiler, and there is no {compiler}; install one, name it in the environment "

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from t3d.config import ExportConfig
 from t3d.engine.checkpoints import ModelCard, file_hash, load_model, weights_file
@@ -41,7 +41,8 @@ class Written:
 class _Clips:
     compared: Views
     whose: str
-    calibration: Views | None = None
+    calibration: Tensor | None = None
+    """Others, as many as they may be."""
     calibrated: str = ""
 
 

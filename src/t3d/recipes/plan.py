@@ -155,7 +155,7 @@ def _outline(config: LearningConfig) -> nn.Module:
 
 def _shape(config: LearningConfig, num_clips: int) -> tuple[int, int, int, int, int]:
     size = config.pixels.crop_size
-    return num_clips, _channels(config.pixels).get("in_channels", 3), config.clip.num_frames, size, size
+    return num_clips, config.pixels.channels, config.clip.num_frames, size, size
 
 
 def overrides(options: ModelOptions) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def model_overrides(config: TrainConfig) -> dict[str, Any]:
 
 
 def _channels(pixels: PixelSpec) -> dict[str, Any]:
-    return {"in_channels": 2} if pixels.modality == "flow" else {}
+    return {"in_channels": pixels.channels} if pixels.modality == "flow" else {}
 
 
 def _literal(text: str) -> tuple[str, Any]:

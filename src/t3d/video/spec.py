@@ -77,6 +77,11 @@ class PixelSpec:
         if self.modality == "flow" and (self.mean, self.std) != (PixelSpec.mean, PixelSpec.std):
             raise ConfigError("--mean and --std are of pictures, and --modality flow has its own; leave them out")
 
+    @property
+    def channels(self) -> int:
+        """Of a frame the network sees: three colours, or the two directions of motion."""
+        return 2 if self.modality == "flow" else 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSpec:

@@ -59,7 +59,7 @@ def read_export(path: Path, engine: Engine) -> tuple[Any, ModelCard, Export]:
         ConfigError: The engine is not installed.
     """
     if not path.exists():
-        raise CheckpointError(f"{path}: no such file")
+        raise CheckpointError(f"{path}: no such file; t3d export writes one, or give a run folder")
     try:
         model, text = engine.read(path)
     except T3DError:

@@ -47,5 +47,4 @@ def capture(network: nn.Module, card: ModelCard, *, smooth_kernels: bool = False
 
 def clip_shape(card: ModelCard) -> tuple[int, int, int, int]:
     """Channels, frames, height and width of a clip."""
-    channels = 2 if card.pixels.modality == "flow" else 3
-    return channels, card.clip.num_frames, card.pixels.crop_size, card.pixels.crop_size
+    return card.pixels.channels, card.clip.num_frames, card.pixels.crop_size, card.pixels.crop_size

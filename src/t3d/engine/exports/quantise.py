@@ -1,6 +1,8 @@
 """Eight-bit integers for an OpenVINO graph, fitted to clips the network was trained on (post-training quantisation)."""
 
 import logging
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from t3d.engine.exports.engine import missing
@@ -29,13 +31,14 @@ def quantise(model: "Model", clips: Views) -> "Model":
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level(logging.ERROR)
-    quantised: Model = nncf.quantize(
-        model,
-        nncf.Dataset([clip[None].numpy() for clip in clips]),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(clips),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-        ),
-    )
+    with redirect_stdout(sys.stderr):  # where progress belongs
+        quantised: Model = nncf.quantize(
+            model,
+            nncf.Dataset([clip[None].numpy() for clip in clips]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(clips),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+            ),
+        )
     return quantised

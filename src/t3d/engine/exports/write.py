@@ -52,8 +52,9 @@ def write_export(
         engine.save(model, unfinished, to_text(card, export))
         try:
             measured = check(engine.start(read_export(unfinished, engine)[0], export.precision))
+            export = replace(export, **asdict(measured))
+            engine.save(model, unfinished, to_text(card, export))
+            read_export(unfinished, engine)  # what was compared is another file
         except CheckpointError as error:
             raise CheckpointError(f"{path}: not written: {error}") from error
-        export = replace(export, **asdict(measured))
-        engine.save(model, unfinished, to_text(card, export))
     return export
