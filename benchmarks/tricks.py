@@ -42,9 +42,7 @@ def main() -> None:
         Arm(name=name, build=build, arguments={"arch": options.arch, "shape": shape, "name": name}) for name in _TRICKS
     ]
     measured = measure(arms, rounds=options.rounds, threads=options.threads)
-    print(
-        f"{options.arch}, clips of {times(shape)}, {options.threads} threads, torch {torch.__version__}\n"
-    )
+    print(f"{options.arch}, clips of {times(shape)}, {options.threads} threads, torch {torch.__version__}\n")
     print("| step | median s | x faster than literal (least to most) | peak MB |\n|---|---:|---:|---:|")
     for one in measured:
         if one.error:

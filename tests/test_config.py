@@ -587,21 +587,26 @@ def test_shared_groups_are_allowed_only_with_a_caveat(
 
 
 @pytest.mark.parametrize("verb", ["train", "transfer"])
-@pytest.mark.parametrize("lack", ["recompute", "compiler"])
+@pytest.mark.parametrize("lack", ["recompute", "dropout", "compiler"])
 def test_what_cannot_be_had_is_refused_before_anything_is_written(
     verb: str, lack: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    flags = {"recompute": ("--arch", "resnet3d_tiny", "--recompute"), "compiler": ("--compile",)}[lack]
+    flags, says = {
+        "recompute": (("--arch", "resnet3d_tiny", "--recompute"), "this network has none"),
+        "dropout": (("--dropout", "0.2", "--recompute"), "leave out --recompute"),
+        "compiler": (("--compile",), "there is no no-such-compiler; install one"),
+    }[lack]
     refusal = _refusal(verb, dataset, "--output", tmp_path, *(MICRO if verb == "train" else TRANSFER), *flags)
-    assert {"recompute": "dense blocks", "compiler": "there is no no-such-compiler; install one"}[lack] in refusal
+    assert says in refusal
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch 2.13, importing its own compiler
 def test_compile_reaches_learner_and_objective(
-    catch: Callable[..., Caught], catch_transfer: Callable[..., Caught], cache: Path, monkeypatch: pytest.MonkeyPatch
+    catch: Callable[..., Caught], catch_transfer: Callable[..., Caught], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("T3D_CACHE", str(tmp_path))
     monkeypatch.setenv("CXX", sys.executable)  # there is one; it is not used
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is taken back in the end
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
@@ -610,6 +615,23 @@ def test_compile_reaches_learner_and_objective(
         assert caught.learner.model._forward_module._orig_mod is caught.learner.network
     assert caught.objective.compiled
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"].endswith("compiled")
+
+
+@pytest.mark.parametrize(
+    ("flags", "savings"),
+    [
+        ((), ["--recompute"]),
+        (("--recompute",), []),
+        (("--dropout", 0.2), []),
+        (("--arch", "resnet3d_tiny"), []),
+        (("--segments", 2), ["--recompute", "--recompute-segments"]),
+        (("--segments", 2, "--recompute-segments"), ["--recompute"]),
+    ],
+)
+def test_only_what_saves_memory_is_recommended_for_it(
+    flags: tuple[object, ...], savings: list[str], catch: Callable[..., Caught]
+) -> None:
+    assert catch(*flags).learner.savings == savings
 
 
 @pytest.mark.parametrize("verb", ["train", "transfer"])
@@ -653,6 +675,7 @@ def test_machine_options_reach_fabric(
         ("--consensus-top", "3", "--segments", "2", "--consensus", "top-k"),
         ("--recompute-segments", "--segments", "2", "--devices", "2"),
         ("--recompute-segments", "--segments", "2", "--compile", "--lr", "1"),
+        ("--recompute", "--compile"),
         ("--labels-per-class", "5", "--train-fraction", "0.5", "--lr", "1"),
     ],
 )
@@ -679,6 +702,7 @@ def test_value_out_of_range_is_named(flags: tuple[str, ...]) -> None:
         ("--seed", "-1"),
         ("--ema-decay", "1.5"),
         ("--resume", "--overwrite"),
+        ("--recompute", "--compile"),
     ],
 )
 def test_value_out_of_range_is_named_for_a_transfer(flags: tuple[str, ...]) -> None:

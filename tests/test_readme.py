@@ -25,7 +25,7 @@ def test_documents_show_commands() -> None:
 
 @pytest.mark.parametrize("command", commands())
 def test_command_of_the_docs_parses(command: str) -> None:
-    verb, *flags = shlex.split(command)[1:]
+    verb, flags = cli._split(shlex.split(command)[1:])
     assert verb in cli.COMMANDS
     assert cli._parse(verb, cli.COMMANDS[verb], flags) is not None
 

@@ -57,7 +57,7 @@ def test_more_and_more_videos_are_evaluated(monkeypatch: pytest.MonkeyPatch, tmp
     instant = Instant()
     monkeypatch.setattr(growth, "measure", instant)
     monkeypatch.setattr(growth, "NUM_VIDEOS", (1, 3))
-    grown = grow_evaluation("t3d_tiny", SHAPE, tmp_path, rounds=1, threads=1)
+    grown = grow_evaluation("t3d_tiny", SHAPE, tmp_path, rounds=1, threads=1, device="cpu")
     assert instant.calls == [["videos 1", "videos 3"]]
     assert len(list(tmp_path.iterdir())) == 3
     assert grown.sizes == (1, 3)
@@ -66,7 +66,7 @@ def test_more_and_more_videos_are_evaluated(monkeypatch: pytest.MonkeyPatch, tmp
 def test_a_video_that_cannot_be_scored_is_no_measurement(tmp_path: Path) -> None:
     write_video(tmp_path / "good.mp4", torch.zeros(16, 32, 32, 3, dtype=torch.uint8))
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
-    given = {"arch": "t3d_tiny", "num_frames": 16, "edge": 32}
+    given = {"arch": "t3d_tiny", "num_frames": 16, "edge": 32, "device": "cpu"}
     evaluation_step(videos=[tmp_path / "good.mp4"], **given)()  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
         evaluation_step(videos=[tmp_path / "good.mp4", tmp_path / "bad.mp4"], **given)()  # type: ignore[arg-type]

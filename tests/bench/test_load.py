@@ -8,7 +8,9 @@ from t3d.bench.load import Files, bench_load, loader, ours, plain
 from t3d.bench.plain_loops import PLAIN_LOOPS, read_pyav
 from t3d.bench.rendered_videos import render_videos
 from t3d.errors import ConfigError, DataError
+from t3d.video import pyav_reader
 from t3d.video.decode import open_video
+from t3d.video.packets import PacketIndex, read_packet_index
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,26 @@ def test_rendered_videos_differ_and_each_frame_from_the_next(tmp_path: Path) -> 
 def test_every_arm_gives_as_many_clips_of_one_size(files: Files) -> None:
     shapes = [[tuple(clip.shape) for clip in step()] for step in (plain(library="PyAV", files=files),)]
     shapes += [[tuple(clip.shape) for clip, _ in ours(prepared=kind, files=files)()] for kind in (False, True)]
-    assert shapes == [[(3, 32, 224, 224)] * 4] * 3
+    shapes += [[tuple(clip.shape) for clip, _ in ours(prepared=True, files=files, first_visit=True)()]]
+    assert shapes == [[(3, 32, 224, 224)] * 4] * 4
     assert loader(prepared=True, files=files, num_workers=0)() is None
+
+
+@pytest.mark.parametrize(("first_visit", "reads"), [(False, 1), (True, 5)])
+def test_a_first_visit_reads_the_packets_for_each_clip(
+    first_visit: bool, reads: int, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(container: object, stream: object, name: str) -> PacketIndex | None:
+        read.append(name)
+        return read_packet_index(container, stream, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pyav_reader, "read_packet_index", counted)
+    pyav_reader.forget_files()
+    open_video(files.original[0]).close()
+    ours(prepared=False, files=files, first_visit=first_visit)()
+    assert len(read) == reads
 
 
 def test_a_loop_that_gives_other_frames_is_refused(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def test_the_document_reads_as_it_was_found() -> None:
 processor abacus, threads 2, memory 16 GB
 
 Best rates measured here: 1 GFLOP/s float32 product, 4 GFLOP/s bf16 product, 2 GFLOP/s float32 convolution, \
-3 GFLOP/s bf16 convolution, 10.0 GB/s copied.
+3 GFLOP/s bf16 convolution.
 
 ## Steps
 

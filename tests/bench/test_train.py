@@ -95,6 +95,13 @@ def test_ours_stands_alone_where_nothing_was_written_plainly(monkeypatch: pytest
     assert plain < recomputed < 4 / 3 * plain  # at most the forward pass once more
 
 
+def test_only_dense_blocks_are_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    instant = Instant()
+    monkeypatch.setattr(train, "measure", instant)
+    _bench("resnet3d_tiny", (2, 3, 16, 32, 32))
+    assert instant.calls == [["ours", "ours, bf16", "ours, bf16, channels last"], ["ours"]]
+
+
 def test_targets_are_those_of_the_settings_they_were_set_for(
     monkeypatch: pytest.MonkeyPatch, networks: Sequence[tuple[_Small, bool]]
 ) -> None:
@@ -124,4 +131,4 @@ def test_literal_comes_first_and_every_way_has_its_name() -> None:
 
 
 def _bench(arch: str, shape: tuple[int, int, int, int, int]) -> list[train.Table]:
-    return bench_train(arch, shape, rounds=1, threads=1, limits=LIMITS, device="cpu", compiled=False)
+    return bench_train(arch, shape, rounds=1, threads=1, device="cpu", compiled=False)(LIMITS)

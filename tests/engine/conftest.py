@@ -103,14 +103,20 @@ def learner() -> Callable[..., Learner]:
     """A learner with plain SGD at a flat rate, unless told otherwise."""
 
     def create(
-        model: nn.Module, *, ema_decay: float | None = None, compiled_for: int | None = None, **options: object
+        model: nn.Module,
+        *,
+        ema_decay: float | None = None,
+        compiled_for: int | None = None,
+        savings: Sequence[str] = (),
+        **options: object,
     ) -> Learner:
         sgd = {"lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "layer_decay": 1.0}
         rates = {"kind": "plateau", "num_steps": 100, "warmup_steps": 0, "steps_per_decay": 1, "decay_factor": 0.1}
         optimizer = build_optimizer(model, **{name: options.get(name, value) for name, value in sgd.items()})
         schedule = build_schedule(optimizer, **{name: options.get(name, value) for name, value in rates.items()})
         fabric = Fabric(accelerator="cpu", devices=1)
-        return Learner(fabric, model, optimizer, schedule, ema_decay=ema_decay, compiled_for=compiled_for)
+        flags = {"ema_decay": ema_decay, "compiled_for": compiled_for, "savings": savings}
+        return Learner(fabric, model, optimizer, schedule, **flags)
 
     return create
 

@@ -1,5 +1,4 @@
 import math
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 
 from t3d.data.clips import EpochSampler, TrainClips
 from t3d.data.samples import Sample
-from t3d.engine.loading import class_weights, drawing_weights, ignore_interrupts, steps_per_epoch, train_loader
+from t3d.engine.loading import class_weights, drawing_weights, steps_per_epoch, train_loader
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 
 
@@ -75,15 +74,6 @@ def test_drawing_weights_give_every_class_the_same_chance(samples: Callable[...,
     weights = drawing_weights(samples("abcdef", labels=[0, 0, 0, 0, 2, 2]))
     assert weights.tolist() == [0.25, 0.25, 0.25, 0.25, 0.5, 0.5]
     assert weights.dtype == torch.float64
-
-
-def test_workers_leave_interrupts_to_the_main_process() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        ignore_interrupts(0)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_batches_are_made_by_whom_the_caller_says(

@@ -268,9 +268,11 @@ class _Broken(nn.Module):
 def test_running_out_of_memory_names_the_flags(
     error: Exception, learner: MakeLearner, loading: Loading, no_hooks: Recording
 ) -> None:
-    with pytest.raises(T3DError, match=r"--batch-size 3; halve it and double --accumulate \(now 2\)") as caught:
-        _step(learner, _Broken(error), loading, no_hooks, batch_size=3, accumulate=2)
-    assert "\n" not in str(caught.value)
+    halve = "out of memory with --batch-size 3; halve it and double --accumulate (now 2) for the same update"
+    for savings, more in (((), ""), (("--x", "--y"), ", or add --x, or add --y")):
+        with pytest.raises(T3DError) as caught:
+            _step(learner, _Broken(error), loading, no_hooks, batch_size=3, accumulate=2, savings=savings)
+        assert str(caught.value) == halve + more
 
 
 def test_a_real_failed_allocation_is_recognised(learner: MakeLearner, loading: Loading, no_hooks: Recording) -> None:
@@ -445,18 +447,19 @@ def test_a_compiled_step_is_that_of_the_network_and_is_compiled_for_full_batches
         torch.testing.assert_close(compiled.state_dict()["model"][name], value)
 
 
+@pytest.mark.parametrize("kind", ["python", "compiler", "compiler, backwards"])
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch 2.13, importing its own compiler
 def test_a_network_that_cannot_be_compiled_is_one_line(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    kind: str, learner: MakeLearner, loading: Loading, no_hooks: Recording
 ) -> None:
     from torch._dynamo.exc import Unsupported
+    from torch._inductor.exc import CppCompileError, InductorError
 
-    class Failing(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.classifier = nn.Linear(3, 3)
-
-        def forward(self, clips: Tensor) -> Tensor:
-            raise Unsupported("no such thing\nand where", case_name="test")
-
-    with pytest.raises(T3DError, match=r"^torch.compile failed \(no such thing\); leave out --compile$"):
-        _step(learner, Failing(), loading, no_hooks)
+    errors = {
+        "python": (Unsupported("no such thing\nand where", case_name="test"), "no such thing"),
+        "compiler": (InductorError(OSError("no g++\nat all"), None), "OSError: no g[+][+]"),
+        "compiler, backwards": (CppCompileError(["g++"], "line 1"), "C[+][+] compile error"),
+    }
+    error, reason = errors[kind]
+    with pytest.raises(T3DError, match=rf"^torch.compile failed \({reason}\); leave out --compile$"):
+        _step(learner, _Broken(error), loading, no_hooks)

@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from t3d.data.manifest import DESCRIPTION, Entry, note_done
 from t3d.data.samples import UNLABELLED, Sample, VideoList
 from t3d.engine.trained_on import LIST_NAME, check_held_out, check_same_videos, overlap_warning, write_trained_on
 from t3d.errors import ConfigError, DataError
@@ -48,6 +50,30 @@ def test_equal_group_names_of_another_dataset_are_no_overlap(tmp_path: Path) -> 
     write_trained_on(tmp_path, _videos(tmp_path / "data", "a-1"))
     assert overlap_warning(tmp_path, _videos(tmp_path / "other", "a-1")) == ""
     assert overlap_warning(tmp_path / "nowhere", _videos(tmp_path / "data", "a-1")) == ""
+
+
+@pytest.mark.parametrize("trained", ["data", "copy"])
+def test_prepared_videos_are_known_as_their_originals(trained: str, tmp_path: Path) -> None:
+    data = _videos(tmp_path / "data", "a-1", "b-1", "a-2", "c-1")
+    copy = _videos(tmp_path / "copy", "a-1", "b-1", "a-2", "c-1")
+    (copy.root / DESCRIPTION).write_text(json.dumps({"settings": {"source": str(data.root)}}))
+    for sample in data.samples:
+        entry = Entry(
+            path=sample.name,
+            num_bytes=1,
+            num_frames=1,
+            source=str(sample.path),
+            source_bytes=1,
+            source_modified_ns=1,
+            crf=23,
+        )
+        note_done(copy.root, entry)
+    ours, theirs = (data, copy) if trained == "data" else (copy, data)
+    write_trained_on(tmp_path, replace(ours, samples=ours.samples[:2]))
+    assert overlap_warning(tmp_path, theirs).startswith("3 of 4 videos")  # a-2 by its group
+    check_held_out(tmp_path, replace(theirs, samples=theirs.samples[3:]))
+    with pytest.raises(DataError, match="a-2 would be a validation video"):
+        check_held_out(tmp_path, replace(theirs, samples=theirs.samples[2:]))
 
 
 def test_videos_without_labels_have_rows_without_labels(tmp_path: Path) -> None:

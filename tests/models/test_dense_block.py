@@ -1,6 +1,7 @@
 """A training step of a dense block against the same layers left to automatic differentiation."""
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from t3d.errors import ConfigError
 from t3d.models import create_model, recompute
-from t3d.models.dense_block import DenseBlock, DenseLayer
+from t3d.models.dense_block import DenseBlock, DenseLayer, can_recompute
 
 
 def block_of(num_layers: int = 3, *, dropout: float = 0.0, replicate_time: bool = False) -> DenseBlock:
@@ -120,6 +121,23 @@ def test_recompute_reaches_every_block() -> None:
     assert not any(module.recompute for module in network.modules() if isinstance(module, DenseBlock))
     with pytest.raises(ConfigError, match="this network has none"):
         recompute(create_model("resnet3d_tiny", 2))
+
+
+@pytest.mark.parametrize("literals", [{"dropout": 0.1}, {"replicate_time": True}])
+def test_recompute_refuses_blocks_it_would_change_nothing_in(literals: dict[str, Any]) -> None:
+    network = create_model("t3d_tiny", 2, **literals)
+    assert not can_recompute(network)
+    with pytest.raises(ConfigError, match="leave out --recompute"):
+        recompute(network)
+    recompute(network, enabled=False)
+
+
+def test_recompute_saves_once() -> None:
+    network = create_model("t3d_tiny", 2)
+    assert can_recompute(network)
+    recompute(network)
+    assert not can_recompute(network)
+    assert not can_recompute(create_model("resnet3d_tiny", 2))
 
 
 def test_second_derivatives_are_refused() -> None:

@@ -69,8 +69,31 @@ def test_scoring_with_broken_arithmetic_is_refused(t3d: Call, trained: Path, dat
 def test_float32_on_a_cpu_is_trusted(seen: list[dict[str, Any]], t3d: Call, dataset: Path, tmp_path: Path) -> None:
     assert t3d("train", dataset, "--output", tmp_path / "run", *MICRO, "--max-steps", "1").code == 0
     assert seen == []
-    assert not arithmetic.wants_check(CPU, "32-true")
-    assert arithmetic.wants_check(torch.device("cuda"), "32-true")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "wanted"),
+    [
+        ("cpu", "32-true", False),
+        ("cpu", "bf16-mixed", True),
+        ("cuda", "32-true", True),
+        ("cuda", "16-mixed", True),
+        ("mps", "32-true", False),  # has no float64 to compare with
+    ],
+)
+def test_what_has_been_seen_to_go_wrong_is_checked(device: str, precision: Precision, wanted: bool) -> None:
+    assert arithmetic.wants_check(torch.device(device), precision) is wanted
+
+
+@pytest.mark.parametrize(("precision", "finer"), [("32-true", "float64"), ("bf16-mixed", "float32")])
+def test_slowness_is_told_against_the_precision_it_was_compared_with(
+    seen: list[dict[str, Any]], precision: Precision, finer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with torch.device("meta"):
+        network = nn.Conv3d(3, 3, 1)
+    arithmetic.check_arithmetic(network, (1, 3, 2, 8, 8), device=CPU, precision=precision, learns=False)
+    assert len(seen) == 1
+    assert f"--precision {precision} takes 5 times as long as {finer} here" in capsys.readouterr().err
 
 
 def test_a_check_is_of_the_clips_that_will_come_and_warns_of_slowness(
@@ -78,7 +101,7 @@ def test_a_check_is_of_the_clips_that_will_come_and_warns_of_slowness(
 ) -> None:
     outcome = t3d("evaluate", trained, "--precision", "bf16-mixed", "--accelerator", "cpu", "--subset", "train")
     assert outcome.code == 0
-    assert "--precision bf16-mixed takes 5 times as long as 32-true here" in outcome.err
+    assert "--precision bf16-mixed takes 5 times as long as float32 here" in outcome.err
     (call,) = seen
     assert (call["precision"], call["gradients"], call["device"]) == (torch.bfloat16, False, CPU)
     assert call["convolutions"][0].inputs == (2, 3, 4, 32, 32)

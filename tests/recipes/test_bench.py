@@ -93,7 +93,7 @@ def test_an_arm_that_fails_is_a_row_that_says_why(t3d: Call, monkeypatch: pytest
     monkeypatch.setattr(infer, "measure", failing)
     outcome = t3d("bench", "infer", *SMALL)
     assert outcome.code == 0
-    assert "| ours | not installed; install it |" in outcome.out
+    assert "| PyTorch (folded) | not installed; install it |" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,7 @@ def test_an_arm_that_fails_is_a_row_that_says_why(t3d: Call, monkeypatch: pytest
         (("infer", "--threads", 0), "--threads 0 must be at least 1"),
         (("infer", "--compile"), "--compile is for t3d bench train, not for infer"),
         (("startup", "--arch", "t3d_tiny"), "--arch is for t3d bench train, infer, growth, transfer, not for startup"),
+        (("load", "--accelerator", "cpu"), "--accelerator is for t3d bench train, infer, growth, not for load"),
         (("train", "videos"), "videos: only t3d bench load takes videos"),
         (("load", "nowhere"), "nowhere: no such folder"),
         (("train", "--accelerator", "cuda"), "--accelerator cuda: no CUDA device is available"),

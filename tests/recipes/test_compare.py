@@ -52,6 +52,26 @@ def test_evaluated_run_can_be_compared(trained: Path, t3d: Call, tmp_path: Path)
     assert f"| {tmp_path} | " in t3d("compare", tmp_path).out
 
 
+@pytest.mark.parametrize(
+    ("older", "newer", "alike"),
+    [
+        ("32-true", "float32", True),
+        ("bf16-mixed", "bf16", True),
+        ("16-mixed", "fp16", True),
+        ("32-true", "bf16", False),
+    ],
+)
+def test_older_files_name_precisions_as_flags_do_and_no_engine(
+    older: str, newer: str, alike: bool, t3d: Call, tmp_path: Path
+) -> None:
+    runs = [_write(tmp_path / str(seed), split=1, seed=seed, top1=0.5) for seed in (0, 1)]
+    for run, protocol in zip(runs, ({"precision": older}, {"precision": newer, "engine": "torch"}), strict=True):
+        metrics = json.loads((run / "metrics.json").read_text())
+        metrics["protocol"] |= protocol
+        (run / "metrics.json").write_text(json.dumps(metrics))
+    assert ("mean of 2" in t3d("compare", *runs).out) is alike
+
+
 def test_unlike_protocols_have_no_common_mean(t3d: Call, tmp_path: Path) -> None:
     runs = [_write(tmp_path / str(seed), split=1, seed=seed, top1=0.5) for seed in (0, 1)]
     metrics = json.loads((runs[1] / "metrics.json").read_text())

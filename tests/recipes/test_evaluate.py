@@ -33,6 +33,16 @@ def test_run_folder_holds_what_the_readme_promises(trained: Path, t3d: Call, tmp
     assert not list(run.rglob("*.partial*"))
 
 
+def test_other_arithmetic_leaves_the_results_of_a_run_alone(trained: Path, t3d: Call, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("metrics.json", "torch-*"))
+    flags = ("--precision", "bf16-mixed", "--accelerator", "cpu", "--workers", 0)
+    assert t3d("evaluate", run, *flags).code == 0
+    assert t3d("evaluate", run, *flags, "--subset", "train").code == 0
+    assert not (run / "metrics.json").exists()
+    for folder in (run / "torch-bf16", run / "torch-bf16" / "train"):
+        assert json.loads((folder / "metrics.json").read_text())["protocol"]["precision"] == "bf16"
+
+
 def test_weights_of_an_unfinished_training_say_so(trained: Path, t3d: Call, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
     (run / "training.json").unlink()

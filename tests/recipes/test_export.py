@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import t3d as package
 from program import MICRO, NUM_TEST, Call, write_list
 from t3d import cli
 from t3d.engine.checkpoints import WEIGHTS_NAME, file_hash
+from t3d.engine.exports import engine as export_engine
 from t3d.errors import ConfigError
 
 ENGINES = {"openvino": ("openvino", ".xml"), "onnx": ("onnxruntime", ".onnx"), "torch": ("torch", ".pt2")}
@@ -109,26 +111,44 @@ def test_int8_is_fitted_to_training_videos_and_says_so(run: Path, dataset: Path,
     metrics = json.loads((tmp_path / "small" / "metrics.json").read_text())
     assert metrics["protocol"]["precision"] == "int8"
     assert metrics["export"]["calibrated"] == f"6 clips of {dataset.parent} (train (column split))"
-    assert metrics["export"]["compared"] == f"32 other clips of {dataset.parent} (train (column split))"
+    assert metrics["export"]["compared"] == f"32 clips of other videos of {dataset.parent} (train (column split))"
     assert metrics["export"]["versions"].keys() >= {"t3d", "torch", "openvino", "nncf"}
 
 
 @needs_openvino
 def test_what_differs_too_much_is_not_left_behind(run: Path, t3d: Call, tmp_path: Path) -> None:
-    outcome = t3d("export", run, "--precision", "bf16", "--tolerance", 1e-6, "--output", tmp_path / "x.xml")
+    outcome = t3d("export", run, "--tolerance", 0, "--output", tmp_path / "x.xml")
     assert outcome.code == 2
     assert "x.xml: not written: logits differ" in outcome.err
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_engine_that_is_not_installed_is_named_before_anything_is_decoded(
+    precision: str, run: Path, t3d: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(export_engine, "version", absent)
+    outcome = t3d("export", run, "--precision", precision, "--output", tmp_path / "x.xml")
+    assert outcome.code == 2
+    assert outcome.err == "t3d: error: openvino is not installed; install 't3d[openvino]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @needs_openvino
-def test_clips_of_test_videos_are_refused(run: Path, dataset: Path, t3d: Call, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prepared", [False, True])
+def test_clips_of_test_videos_are_refused(prepared: bool, run: Path, dataset: Path, t3d: Call, tmp_path: Path) -> None:
     clips = dataset.parent / "clips"
     rows = [
         {"path": str(clips / f"test{index}.mp4"), "label": "ab"[index % 2], "split": "train", "group": str(index)}
         for index in range(2)
     ]
     other = write_list(tmp_path / "other.csv", rows)
+    if prepared:
+        assert t3d("data", "prepare", other, tmp_path / "out", "--short-side", 32, "--workers", 0).code == 0
+        other = tmp_path / "out"
     outcome = t3d("export", run, "--precision", "int8", "--calibration", other, "--output", tmp_path / "x.xml")
     assert outcome.code == 2
     assert "2 of its training videos are test videos of the run, first" in outcome.err
@@ -150,6 +170,7 @@ def test_other_training_videos_may_be_compared_on(run: Path, dataset: Path, t3d:
         ("export {run} --to torch --output {taken}", "exists; name another --output"),
         ("export {run}/absent", "no such run folder or weights file"),
         ("export {run} --calibration-clips 0", "--calibration-clips 0 must be at least 1"),
+        ("export {run} --calibration-clips 64", "--calibration-clips 64 is for --precision int8"),
         ("export {run} --tolerance -1", "--tolerance -1.0 must be at least 0"),
         ("export {run} --to torch --calibration {run}/absent --output {run}/b.pt2", "absent"),
         ("evaluate {taken} --engine openvino", "is for torch; leave it out, or give the run instead"),
@@ -158,7 +179,7 @@ def test_other_training_videos_may_be_compared_on(run: Path, dataset: Path, t3d:
         ("evaluate {run} --engine openvino --devices 2", "--devices 2: --engine openvino uses one"),
         ("evaluate {run} --engine onnxruntime --accelerator cuda", "--engine onnxruntime computes on the CPU"),
         ("evaluate {run} --engine onnxruntime --precision bf16-mixed", "--engine onnxruntime cannot"),
-        ("evaluate {run}/absent.xml", "absent.xml: no such file"),
+        ("evaluate {run}/absent.xml", "absent.xml: no such file; t3d export writes one"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(

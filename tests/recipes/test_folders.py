@@ -8,7 +8,9 @@ from t3d.recipes.folders import alone
 
 def test_second_command_is_refused_while_the_first_writes(tmp_path: Path) -> None:
     with alone(tmp_path / ".lock", wait=False):
-        with pytest.raises(ConfigError, match=f"{tmp_path}: another command is writing here"):
+        with pytest.raises(
+            ConfigError, match=f"{tmp_path}: another command is writing here; let it end, or name another folder"
+        ):
             alone(tmp_path / ".lock", wait=False).__enter__()
         assert (tmp_path / ".lock").exists()
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,8 @@
 import os
 import signal
+import time
 from collections.abc import Iterator
+from multiprocessing import get_context
 
 import pytest
 
@@ -46,3 +48,16 @@ def test_tasks_are_read_only_a_little_ahead() -> None:
     next(results)
     assert len(read) == 2
     results.close()
+
+
+def test_only_the_processes_of_the_pool_are_killed() -> None:
+    own = get_context("spawn").Process(target=time.sleep, args=(60,))
+    results = in_processes(_square, range(10, 20), num_workers=1)
+    _, worker = next(results)
+    own.start()
+    results.close()
+    assert own.is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    own.kill()
+    own.join()

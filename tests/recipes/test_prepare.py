@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from program import MICRO, Call, finish, start
+from t3d.files import write_csv
 from t3d.recipes import prepared_piece
+from t3d.video import preparation
+from t3d.video.preparation import NotFaithfulError, PreparedForm, prepare_video
 from t3d.video.pyav_reader import PyAVVideo
 
 SMALL = ("--short-side", 32, "--workers", 0)
@@ -67,6 +70,65 @@ def test_what_is_done_is_not_done_again_unless_its_source_changed(t3d: Call, her
     assert {name for name in after if after[name] != before[name]} == {"train3.mp4", "train4.mp4"}
 
 
+def test_a_source_that_moved_is_another(t3d: Call, here: Path, tmp_path: Path) -> None:
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    t3d("data", "prepare", here, out, *SMALL)
+    before = _stamps(out)
+    here.rename(moved)
+    refused = t3d("data", "prepare", moved, out, *SMALL)
+    assert refused.code == 2
+    assert f"was prepared with source {here}; repeat that, name a new folder, or --overwrite" in refused.err
+    assert _stamps(out) == before
+    assert t3d("data", "prepare", moved, out, *SMALL, "--overwrite").code == 0
+    after = _stamps(out)
+    assert after.keys() == before.keys()
+    assert all(after[name] != before[name] for name in after)
+
+
+def test_a_row_that_names_another_file_gets_that_file(t3d: Call, here: Path, tmp_path: Path) -> None:
+    """Both `clips/a.mp4` and `../clips/a.mp4` become `clips/a.mp4`."""
+    out, table = tmp_path / "out", here / "lists" / "videos.csv"
+    (table.parent / "clips").mkdir(parents=True)
+    own = Path(shutil.copyfile(here / "clips" / "test0.mp4", table.parent / "clips" / "test0.mp4"))
+    table.write_text("path,label\nclips/test0.mp4,a\n../clips/train1.mp4,b\n")
+    assert t3d("data", "prepare", table, out, *SMALL).code == 0
+    before = _stamps(out)
+    table.write_text("path,label\n../clips/test0.mp4,a\n../clips/train1.mp4,b\n")
+    own.unlink()
+    assert t3d("data", "prepare", table, out, *SMALL).code == 0
+    after = _stamps(out)
+    assert {name for name in after if after[name] != before[name]} == {"test0.mp4"}
+
+
+@pytest.mark.parametrize("written", [(".lock",), (".lock", ".prepared.partial.json")])
+def test_a_command_killed_at_its_beginning_is_begun_again(
+    written: tuple[str, ...], t3d: Call, here: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in written:
+        (out / name).touch()
+    assert t3d("data", "prepare", here, out, *SMALL).code == 0
+    assert list(out.glob(".*")) == []
+
+
+def test_what_was_written_for_an_older_plan_is_removed_and_nothing_else(t3d: Call, here: Path, tmp_path: Path) -> None:
+    """Also a file that was begun, but whose end nobody noted."""
+    out = tmp_path / "out"
+    t3d("data", "prepare", here, out, *SMALL)
+    shutil.copyfile(out / "clips" / "train0.mp4", out / "clips" / "begun.mp4")
+    (out / "mine.txt").touch()
+    with (out / "manifest.jsonl").open("a") as file:
+        file.write('{"path": "clips/begun.mp4"}\n')
+    rows = [row for row in _rows(here / "videos.csv") if row["path"] != "clips/train0.mp4"]
+    write_csv(here / "videos.csv", rows)
+    assert t3d("data", "prepare", here, out, *SMALL).code == 0
+    assert not (out / "clips" / "begun.mp4").exists()
+    assert not (out / "clips" / "train0.mp4").exists()
+    assert (out / "mine.txt").exists()
+    assert len(_rows(out / "videos.csv")) == len(rows)
+
+
 def test_other_flags_are_refused_and_overwrite_begins_anew(t3d: Call, here: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     t3d("data", "prepare", here, out, *SMALL)
@@ -87,10 +149,9 @@ def test_a_video_that_fails_goes_on_failing_and_is_named(t3d: Call, here: Path, 
     broken.write_bytes(b"no video at all")
     outcome = t3d("data", "prepare", here, out, *SMALL)
     assert outcome.code == 1
-    assert "1 could not be prepared" in outcome.out
-    with (out / "failed.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert row["path"] == "clips/test1.mp4"
+    assert "1 cannot be decoded and fail as before" in outcome.out
+    (row,) = _rows(out / "failed.csv")
+    assert (row["path"], row["decodable"]) == ("clips/test1.mp4", "no")
     assert str(broken) in row["error"]
     assert (out / "clips" / "test1.mp4").read_bytes() == b"no video at all"
     assert t3d("data", "prepare", here, out, *SMALL).code == 1  # it is still so
@@ -99,13 +160,66 @@ def test_a_video_that_fails_goes_on_failing_and_is_named(t3d: Call, here: Path, 
     assert not (out / "failed.csv").exists()
 
 
-def test_parts_that_fail_do_not_become_whole_videos(t3d: Call, here: Path, tmp_path: Path) -> None:
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_parts_that_fail_are_the_whole_video_with_their_seconds(t3d: Call, here: Path, tmp_path: Path) -> None:
     (here / "videos.csv").write_text("path,label,start,end\nclips/test0.mp4,a,0.08,0.2\nclips/test0.mp4,b,90,91\n")
-    outcome = t3d("data", "prepare", here, tmp_path / "out", *SMALL, "--trim")
+    out = tmp_path / "out"
+    outcome = t3d("data", "prepare", here, out, *SMALL, "--trim")
     assert outcome.code == 1
-    assert (tmp_path / "out" / "clips" / "test0_90-91.mp4").stat().st_size == 0
-    with PyAVVideo(tmp_path / "out" / "clips" / "test0_0.08-0.2.mp4") as video:
+    assert "1 cannot be decoded and fail as before" in outcome.out
+    good, failed = _rows(out / "videos.csv")
+    assert (good["path"], good["start"], good["end"]) == ("clips/test0_0.08-0.2.mp4", "", "")
+    assert (failed["path"], failed["start"], failed["end"]) == ("clips/test0_90-91.mp4", "90", "91")
+    assert (out / failed["path"]).read_bytes() == (here / "clips" / "test0.mp4").read_bytes()
+    with PyAVVideo(out / good["path"]) as video:
         assert len(video) == 3  # frames 2, 3 and 4 of 25 a second
+
+
+@pytest.fixture
+def demanding(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Only files without loss are good enough; gives the crf of each attempt."""
+    attempts = []
+
+    def prepare(video: PyAVVideo, target: Path, form: PreparedForm, **span: int) -> None:
+        attempts.append(form.crf)
+        if form.crf:
+            raise NotFaithfulError(f"{video.name}: too far from the original")
+        prepare_video(video, target, form, **span)
+
+    monkeypatch.setattr(prepared_piece, "prepare_video", prepare)
+    return attempts
+
+
+def test_what_is_too_far_from_the_original_is_encoded_more_finely(
+    t3d: Call, here: Path, tmp_path: Path, demanding: list[int]
+) -> None:
+    (here / "videos.csv").write_text("path,label,start,end\nclips/test0.mp4,a,0.08,0.2\n")
+    out = tmp_path / "out"
+    assert t3d("data", "prepare", here, out, *SMALL, "--trim").code == 0
+    assert demanding == [23, 11, 5, 0]
+    with PyAVVideo(out / "clips" / "test0_0.08-0.2.mp4") as video:
+        assert len(video) == 3
+
+
+def test_what_stays_too_far_is_a_copy_that_works(
+    t3d: Call, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "_MAX_DIFFERENCE", -1.0)
+    (here / "videos.csv").write_text("path,label,start,end\nclips/test0.mp4,a,0.08,0.2\nclips/test1.mp4,b,,\n")
+    out = tmp_path / "out"
+    outcome = t3d("data", "prepare", here, out, *SMALL, "--trim")
+    assert outcome.code == 1
+    assert "2 cannot be prepared so that they show the same, and are copies of the originals" in outcome.out
+    assert "fail as before" not in outcome.out
+    assert [row["decodable"] for row in _rows(out / "failed.csv")] == ["yes", "yes"]
+    assert [(row["start"], row["end"]) for row in _rows(out / "videos.csv")] == [("0.08", "0.2"), ("", "")]
+    with PyAVVideo(out / "clips" / "test0_0.08-0.2.mp4") as video:
+        assert len(video) == 8
+        assert video.frame_range(0.08, 0.2) == (2, 5)
 
 
 def test_a_full_disk_is_one_line(t3d: Call, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

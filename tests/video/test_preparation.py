@@ -8,7 +8,7 @@ from t3d.errors import DecodeError
 from t3d.video import preparation
 from t3d.video.container import open_container
 from t3d.video.packets import read_packet_index
-from t3d.video.preparation import PreparedForm, prepare_video
+from t3d.video.preparation import NotFaithfulError, PreparedForm, prepare_video
 from t3d.video.pyav_reader import PyAVVideo
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import resize
@@ -76,7 +76,7 @@ def test_what_is_too_far_from_the_original_is_refused_and_leaves_nothing(
 ) -> None:
     source = encode(tmp_path / "source.mp4", "libx264")
     monkeypatch.setattr(preparation, "_MAX_DIFFERENCE", 0.001)
-    with pytest.raises(DecodeError, match=r"source\.mp4: prepared, frame 0 is .* levels from the original"):
+    with pytest.raises(NotFaithfulError, match=r"source\.mp4: prepared, frame 0 is .* levels from the original"):
         _prepare(source, tmp_path / "copy.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]
 
@@ -90,14 +90,14 @@ def test_a_lost_frame_is_found(
         whole(container, list(frames)[:-1], **named)
 
     monkeypatch.setattr(preparation, "encode", careless)
-    with pytest.raises(DecodeError, match="it has 19 frames instead of 20"):
+    with pytest.raises(NotFaithfulError, match="it has 19 frames instead of 20"):
         _prepare(make_video(length=20), tmp_path / "copy.mp4")
 
 
 def test_a_picture_that_changes_its_size_is_refused(
     tmp_path: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "_FRAMES_AT_ONCE", 4)
+    monkeypatch.setattr(preparation, "FRAMES_AT_ONCE", 4)
     source, read = make_video(length=8), PyAVVideo.frames
 
     def turned(video: PyAVVideo, indices: range) -> torch.Tensor:

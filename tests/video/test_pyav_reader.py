@@ -234,6 +234,17 @@ def test_a_file_cut_at_60_percent_says_which_frame_is_gone(
         assert "cannot be decoded (truncated or damaged file)" in message
 
 
+def test_a_file_cut_between_two_packets_is_cut(tmp_path: Path, encode: Callable[..., Path]) -> None:
+    path = encode(tmp_path / "whole.mp4", "libx264", container_options={"movflags": "faststart"})
+    with av.open(str(path)) as container:
+        ends = sorted(packet.pos + packet.size for packet in container.demux(video=0) if packet.size)
+    data = path.read_bytes()
+    for number in (1, 30, 59):
+        path.write_bytes(data[: ends[number - 1]])
+        with pytest.raises(DecodeError, match=f"frame {number} of 60 cannot be decoded"):
+            PyAVVideo(path)
+
+
 def wipe(path: Path, number: int) -> None:
     """Write zeros over the packet of this number."""
     with av.open(str(path)) as container:
@@ -285,7 +296,25 @@ def lie(monkeypatch: pytest.MonkeyPatch, change: Callable[[tuple[int, ...]], tup
         return replace(index, timestamps=change(index.timestamps))
 
     monkeypatch.setattr(pyav_reader, "read_packet_index", read)
-    pyav_reader._known_index.cache_clear()  # what was read before was true
+    pyav_reader.forget_files()  # what was read before was true
+
+
+def test_what_is_known_of_files_has_its_bounds(
+    make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def read(container: object, stream: object, name: str) -> PacketIndex | None:
+        reads.append(Path(name).stem)
+        return read_packet_index(container, stream, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pyav_reader, "read_packet_index", read)
+    monkeypatch.setattr(pyav_reader._INDEXES, "most_bytes", 1)
+    pyav_reader.forget_files()
+    one, other = make_video("one.mp4"), make_video("other.mp4")
+    for path in (one, one, other, other, one):
+        PyAVVideo(path).close()
+    assert reads == ["one", "other", "one"]
 
 
 def test_an_index_that_proves_wrong_is_dropped(

@@ -9,6 +9,11 @@ def test_a_clip_spans_from_its_first_to_its_last_frame(frames: int, stride: int,
     assert ClipSpec(num_frames=frames, frame_stride=stride).span == span
 
 
+@pytest.mark.parametrize(("modality", "channels"), [("rgb", 3), ("difference", 3), ("flow", 2)])
+def test_flow_has_two_channels(modality: str, channels: int) -> None:
+    assert PixelSpec(modality=modality).channels == channels
+
+
 @pytest.mark.parametrize(
     ("spec", "values", "words"),
     [

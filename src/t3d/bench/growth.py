@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from t3d.bench.infer import scoring_step
-from t3d.bench.networks import Shape
+from t3d.bench.networks import Shape, build_network
 from t3d.bench.powerlaw import PowerLaw, fit_power_law
 from t3d.bench.rounds import Arm, Measured, Step, measure
 from t3d.bench.tables import Row, Table
@@ -95,7 +95,7 @@ def grow_networks(arch: str, shape: Shape, *, rounds: int, threads: int, device:
     return found
 
 
-def grow_evaluation(arch: str, shape: Shape, folder: Path, *, rounds: int, threads: int) -> Growth:
+def grow_evaluation(arch: str, shape: Shape, folder: Path, *, rounds: int, threads: int, device: str) -> Growth:
     """Time the scoring of more and more videos, from files to scores, decoding included.
 
     Args:
@@ -104,6 +104,7 @@ def grow_evaluation(arch: str, shape: Shape, folder: Path, *, rounds: int, threa
         folder: Where the videos are written.
         rounds: Timed scorings of each number.
         threads: CPU threads.
+        device: Where the network is.
     """
     frames, edge = shape[2], shape[-1]
     videos = [folder / f"{index}.mp4" for index in range(max(NUM_VIDEOS))]
@@ -114,7 +115,7 @@ def grow_evaluation(arch: str, shape: Shape, folder: Path, *, rounds: int, threa
         Arm(
             name=f"videos {count}",
             build=evaluation_step,
-            arguments={"arch": arch, "videos": videos[:count], "num_frames": frames, "edge": edge},
+            arguments={"arch": arch, "videos": videos[:count], "num_frames": frames, "edge": edge, "device": device},
         )
         for count in NUM_VIDEOS
     ]
@@ -123,11 +124,11 @@ def grow_evaluation(arch: str, shape: Shape, folder: Path, *, rounds: int, threa
     return Growth(arch=arch, work="evaluation", axis="videos", sizes=NUM_VIDEOS, measured=measured, setting=setting)
 
 
-def evaluation_step(*, arch: str, videos: Sequence[Path], num_frames: int, edge: int) -> Step:
+def evaluation_step(*, arch: str, videos: Sequence[Path], num_frames: int, edge: int, device: str) -> Step:
     """Build a network and return a step: score every video."""
     pixels = PixelSpec(resize=edge, crop_size=edge)
     card = ModelCard(arch=arch, overrides={}, labels=("a", "b"), clip=ClipSpec(num_frames=num_frames), pixels=pixels)
-    scorer = torch_scorer(card.build().eval(), pixels)
+    scorer = torch_scorer(build_network(arch, fold=True, device=device), pixels)
     samples = [Sample(name=str(video), path=video, label=0, group=str(video)) for video in videos]
 
     def step() -> None:

@@ -1,6 +1,6 @@
 """Scoring clips: the network written plainly against ours, by every engine. Weights are random; no data is read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -32,26 +32,19 @@ class Way:
 
     name: str
     literal: bool = False
-    """The network as the paper's table reads, instead of ours."""
-    folded: bool = False
-    """With norms and smoothing inside the kernels; the engines always have it so."""
+    """The network as the paper's table reads, instead of ours, folded: norms and smoothing are inside the kernels."""
     engine: str = "torch"
     precision: Precision | None = "float32"
     """None is int8."""
 
 
-_OURS = Way(name="ours")
-_WAYS = (
-    Way(name="literal", literal=True),
-    _OURS,
-    Way(name="ours, folded", folded=True),
-    Way(name="ours, folded, bf16", folded=True, precision="bf16"),
-)
+_OURS = Way(name="PyTorch (folded)")
+_WAYS = (Way(name="literal", literal=True), _OURS, Way(name="PyTorch (folded), bf16", precision="bf16"))
 _ENGINE_WAYS = (
-    Way(name="onnxruntime", folded=True, engine="onnxruntime"),
-    Way(name="openvino", folded=True, engine="openvino"),
-    Way(name="openvino, bf16", folded=True, engine="openvino", precision="bf16"),
-    Way(name="openvino, int8", folded=True, engine="openvino", precision=None),
+    Way(name="onnxruntime", engine="onnxruntime"),
+    Way(name="openvino", engine="openvino"),
+    Way(name="openvino, bf16", engine="openvino", precision="bf16"),
+    Way(name="openvino, int8", engine="openvino", precision=None),
 )
 _NOTE = (
     f"int8 is fitted to {_CALIBRATION_CLIPS} clips of noise: its time is that of any weights, its scores mean nothing."
@@ -65,15 +58,14 @@ _TIMES_FASTER: dict[str, dict[Precision | None, float]] = {
 _SHARE = 0.85
 
 
-def bench_infer(arch: str, shape: Shape, *, rounds: int, threads: int, limits: Limits, device: str) -> Table:
-    """Time the scoring of clips that are bytes on the CPU, normalisation included.
+def bench_infer(arch: str, shape: Shape, *, rounds: int, threads: int, device: str) -> Callable[[Limits], list[Table]]:
+    """Time the scoring of clips that are bytes on the CPU, normalisation included; give what makes the table of it.
 
     Args:
         arch: Name of the network.
         shape: Clips of a step.
         rounds: Timed steps of each way.
         threads: CPU threads.
-        limits: What the machine can do.
         device: Where PyTorch computes; the other engines are measured on the CPU only.
     """
     ways = [way for way in _ways(device) if has_literal(arch) or not way.literal]
@@ -82,18 +74,19 @@ def bench_infer(arch: str, shape: Shape, *, rounds: int, threads: int, limits: L
         for way in ways
     ]
     measured = measure(arms, rounds=rounds, threads=threads, shortest_seconds=_SHORTEST_SECONDS)
-    flops = {kind: _count(arch, shape, *kind) for kind in {(way.literal, way.folded) for way in ways}}
-    rows = [
-        Row(
-            measured=one,
-            flops=flops[way.literal, way.folded],
-            limit=limits.rate(way.precision) if way.precision else None,
-        )
-        for one, way in zip(measured, ways, strict=True)
-    ]
+    flops = {literal: _count(arch, shape, literal) for literal in {way.literal for way in ways}}
     title = f"Scoring by {arch}, clips of {times(shape)} (B x C x T x H x W)"
-    targets = _targets(arch, rows, ways) if shape == _AIMED_AT else []
-    return Table(title=title, rows=rows, targets=targets, notes=[_NOTE] if device == "cpu" else [], memory=False)
+    notes = [_NOTE] if device == "cpu" else []
+
+    def tables(limits: Limits) -> list[Table]:
+        rows = [
+            Row(measured=one, flops=flops[way.literal], limit=limits.rate(way.precision) if way.precision else None)
+            for one, way in zip(measured, ways, strict=True)
+        ]
+        targets = _targets(arch, rows, ways) if shape == _AIMED_AT else []
+        return [Table(title=title, rows=rows, targets=targets, notes=notes, memory=False)]
+
+    return tables
 
 
 def scoring_step(*, arch: str, shape: Shape, way: Way = _OURS, device: str) -> Step:
@@ -108,7 +101,7 @@ def _ways(device: str) -> tuple[Way, ...]:
 
 
 def _torch(arch: str, way: Way, device: str) -> Scorer:
-    network = build_network(arch, literal=way.literal, fold=way.folded, device=device).eval()
+    network = build_network(arch, literal=way.literal, fold=not way.literal, device=device).eval()
     score = _plainly(network, device) if way.literal else torch_scorer(network, PixelSpec())
     kind = torch.device(device).type
 
@@ -145,14 +138,14 @@ def _other(arch: str, shape: Shape, way: Way) -> Scorer:
     return engine.start(translate(build_network(arch), card, engine=engine, calibration=noise), way.precision or "int8")
 
 
-def _count(arch: str, shape: Shape, literal: bool, folded: bool) -> int:
+def _count(arch: str, shape: Shape, literal: bool) -> int:
     """Operations of a step; those of every engine are the folded network's, whatever the precision."""
-    return count_flops(_pass, arch=arch, shape=shape, literal=literal, fold=folded)
+    return count_flops(_pass, arch=arch, shape=shape, literal=literal)
 
 
-def _pass(*, arch: str, shape: Shape, literal: bool, fold: bool, device: str) -> Step:
+def _pass(*, arch: str, shape: Shape, literal: bool, device: str) -> Step:
     """A forward pass of the network by itself."""
-    network = build_network(arch, literal=literal, fold=fold, device=device).eval()
+    network = build_network(arch, literal=literal, fold=not literal, device=device).eval()
     clips = torch.empty(shape, device=device)
 
     @torch.no_grad()

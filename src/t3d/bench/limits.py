@@ -1,7 +1,7 @@
-"""What this machine can do at best, measured now: products of matrices, convolutions, copies. No network is run."""
+"""What this machine can do at best, measured now: products of matrices and convolutions. No network is run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -16,7 +16,6 @@ _MATRICES = (1024, 2048)
 _MAPS = ((128, 8, 28), (256, 4, 28), (512, 4, 14))
 """Channels, frames and edge of feature maps, with as many channels out."""
 _KERNEL = 3
-_COPIED_BYTES = 256 * 1024**2
 _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -28,12 +27,18 @@ class Limits:
     """Operations a second of a product of matrices, two a multiply-add."""
     convolution: dict[Precision, float]
     """Operations a second of a 3 x 3 x 3 convolution."""
-    copied_bytes: float
-    """Bytes a second that a copy reads, which it also writes."""
 
     def rate(self, precision: Precision) -> float:
         """The better of product and convolution."""
         return max(self.product[precision], self.convolution[precision])
+
+
+def best_of(found: Sequence[Limits]) -> Limits:
+    """The best of several measurements, for what else a machine does comes and goes."""
+    return Limits(
+        product={name: max(one.product[name] for one in found) for name in _DTYPES},
+        convolution={name: max(one.convolution[name] for one in found) for name in _DTYPES},
+    )
 
 
 @torch.inference_mode()
@@ -51,7 +56,6 @@ def measure_limits(*, threads: int, device: str = "cpu", repeats: int = 3) -> Li
         return Limits(
             product={name: _best(_products(dtype, device), repeats, device) for name, dtype in _DTYPES.items()},
             convolution={name: _best(_convolutions(dtype, device), repeats, device) for name, dtype in _DTYPES.items()},
-            copied_bytes=_best(_copies(device), repeats, device),
         )
     finally:
         torch.set_num_threads(before)
@@ -90,9 +94,3 @@ def _convolutions(dtype: torch.dtype, device: str) -> Iterator[Task]:
         for form in (torch.contiguous_format, torch.channels_last_3d):
             shaped, kernel = clips.contiguous(memory_format=form), weight.contiguous(memory_format=form)
             yield flops, partial(F.conv3d, shaped, kernel, padding=_KERNEL // 2)
-
-
-def _copies(device: str) -> Iterator[Task]:
-    source = torch.ones(_COPIED_BYTES, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    yield float(_COPIED_BYTES), partial(target.copy_, source)

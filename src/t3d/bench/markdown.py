@@ -30,8 +30,9 @@ def _facts(machine: Figures) -> str:
 
 
 def _limits(limits: Figures) -> str:
-    rates = [f"{limits[what][name] / 1e9:.0f} GFLOP/s {name} {what}" for what in _RATES for name in limits[what]]
-    return ", ".join([*rates, f"{limits['copied_bytes'] / 1e9:.1f} GB/s copied"])
+    return ", ".join(
+        f"{limits[what][name] / 1e9:.0f} GFLOP/s {name} {what}" for what in _RATES for name in limits[what]
+    )
 
 
 _RATES = "product", "convolution"

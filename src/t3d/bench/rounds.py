@@ -5,7 +5,6 @@ round and a busy machine is unfair to all arms alike.
 """
 
 import os
-import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from t3d.bench.memory import peak_bytes
+from t3d.engine.interrupts import children_ignore_interrupts
 from t3d.errors import T3DError
 
 Step = Callable[[], object]
@@ -96,11 +96,8 @@ def _started(arm: Arm, threads: int) -> Iterator["_Runner"]:
     context = get_context("spawn")
     pipe, its_end = context.Pipe()
     process = context.Process(target=_serve, args=(its_end, arm, threads))  # not a daemon: it may have workers
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process inherits it
-    try:
+    with children_ignore_interrupts():
         process.start()
-    finally:
-        signal.signal(signal.SIGINT, before)
     its_end.close()
     try:
         yield _Runner(arm.name, pipe, process)

@@ -1,6 +1,6 @@
 """A step of training: the network written plainly against ours, in every way it can be computed. No data is read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,13 +8,14 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from t3d.bench.agreement import agreement
+from t3d.bench.agreement import Agreement, agreement
 from t3d.bench.limits import Limits, Precision
 from t3d.bench.networks import Shape, build_network, count_flops, has_literal, wait_for
-from t3d.bench.rounds import Arm, Step, measure
+from t3d.bench.rounds import Arm, Measured, Step, measure
 from t3d.bench.tables import Row, Table, Target, times_faster, times_the_memory, times_the_time
 from t3d.engine.convolutions import Rerouted, padded_in_time
-from t3d.models import recompute
+from t3d.models import create_model, recompute
+from t3d.models.dense_block import can_recompute
 from t3d.models.sizes import times
 
 
@@ -49,30 +50,34 @@ _TIMES_FASTER = {"t3d_121": (2.0, 4.0), "densenet3d_121": (1.3,)}
 
 
 def bench_train(
-    arch: str, shape: Shape, *, rounds: int, threads: int, limits: Limits, device: str, compiled: bool
-) -> list[Table]:
-    """Time a step, and one of clips twice as long for its memory.
+    arch: str, shape: Shape, *, rounds: int, threads: int, device: str, compiled: bool
+) -> Callable[[Limits], list[Table]]:
+    """Time a step, and one of clips twice as long for its memory; give what makes the tables of it.
 
     Args:
         arch: Name of the network.
         shape: Clips of a step.
         rounds: Timed steps of each way.
         threads: CPU threads.
-        limits: What the machine can do.
         device: Where.
         compiled: Also measure compiled steps, which take minutes to build.
     """
-    timed = partial(_rows, arch, threads=threads, limits=limits, device=device)
-    rows = timed(shape, [*_WAYS, *(_COMPILED if compiled else ())], rounds=rounds)
+    timed = partial(_measured, arch, threads=threads, device=device)
+    measured = timed(shape, [*_WAYS, *(_COMPILED if compiled else ())], rounds=rounds)
     batch, channels, frames, *edges = shape
     longer: Shape = (batch, channels, 2 * frames, edges[0], edges[1])
     frugal = timed(longer, _FRUGAL, rounds=min(rounds, 3))
-    steps = Table(title=_title(arch, shape), rows=rows, targets=_targets(arch, shape, rows))
-    if has_literal(arch):
-        same = agreement(arch, shape, exact_shape=_COMPARED)
-        steps = replace(steps, targets=[*steps.targets, *same.targets], notes=[same.note])
-    memory = Table(title=_title(arch, longer), rows=frugal, targets=_memory_targets(arch, longer, frugal))
-    return [steps, memory]
+    same = agreement(arch, shape, exact_shape=_COMPARED) if has_literal(arch) else Agreement(targets=[], note="")
+
+    def tables(limits: Limits) -> list[Table]:
+        steps, memory = _rows(arch, shape, measured, limits), _rows(arch, longer, frugal, limits)
+        targets, notes = [*_targets(arch, shape, steps), *same.targets], [same.note] if same.note else []
+        return [
+            Table(title=_title(arch, shape), rows=steps, targets=targets, notes=notes),
+            Table(title=_title(arch, longer), rows=memory, targets=_memory_targets(arch, longer, memory)),
+        ]
+
+    return tables
 
 
 def training_step(*, arch: str, shape: Shape, way: Way = _OURS, device: str) -> Step:
@@ -101,19 +106,23 @@ def training_step(*, arch: str, shape: Shape, way: Way = _OURS, device: str) -> 
     return step
 
 
-def _rows(
-    arch: str, shape: Shape, ways: Sequence[Way], *, rounds: int, threads: int, limits: Limits, device: str
-) -> list[Row]:
-    """Measure the ways in turn; without a network written plainly, ours is what the others are set against."""
-    known = [way for way in ways if has_literal(arch) or not way.literal]
+def _measured(
+    arch: str, shape: Shape, ways: Sequence[Way], *, rounds: int, threads: int, device: str
+) -> list[tuple[Way, Measured]]:
+    """Measure the ways there are, in turn; without a literal one, ours is what the others are set against."""
+    with torch.device("meta"):
+        frugal = can_recompute(create_model(arch))
+    known = [way for way in ways if (has_literal(arch) or not way.literal) and (frugal or not way.recompute)]
     arms = [
         Arm(name=way.name, build=training_step, arguments={"arch": arch, "shape": shape, "way": way, "device": device})
         for way in known
     ]
-    measured = measure(arms, rounds=rounds, threads=threads)
+    return list(zip(known, measure(arms, rounds=rounds, threads=threads), strict=True))
+
+
+def _rows(arch: str, shape: Shape, measured: Sequence[tuple[Way, Measured]], limits: Limits) -> list[Row]:
     return [
-        Row(measured=one, flops=_count(arch, shape, way), limit=limits.rate(way.precision))
-        for one, way in zip(measured, known, strict=True)
+        Row(measured=one, flops=_count(arch, shape, way), limit=limits.rate(way.precision)) for way, one in measured
     ]
 
 

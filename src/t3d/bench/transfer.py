@@ -72,7 +72,8 @@ def bench_transfer(lesson: Lesson, *, rounds: int, threads: int) -> Table:
 def alone(*, lesson: Lesson) -> Step:
     """The 3D network names classes."""
     clips = TrainClips(lesson.samples, **_looks(lesson))
-    return _epoch(create_model(lesson.arch, 2), clips, lesson, collate_train, Classification(pixels=lesson.pixels))
+    objective = Classification(pixels=lesson.pixels)
+    return _epoch(lesson, create_model(lesson.arch, 2), clips=clips, collate=collate_train, objective=objective)
 
 
 def cached(*, lesson: Lesson) -> Step:
@@ -80,7 +81,8 @@ def cached(*, lesson: Lesson) -> Step:
     teacher = load_teacher(lesson.teacher, size=lesson.teacher_size)
     places, features = _features(lesson, teacher)
     pairs = PairClips(places, features, draw="own", **_looks(lesson))
-    return _epoch(_network(lesson, teacher), pairs, lesson, collate_pairs, Matching(pixels=lesson.pixels))
+    objective = Matching(pixels=lesson.pixels)
+    return _epoch(lesson, _network(lesson, teacher), clips=pairs, collate=collate_pairs, objective=objective)
 
 
 def live(*, lesson: Lesson) -> Step:
@@ -90,7 +92,7 @@ def live(*, lesson: Lesson) -> Step:
     places = [Place(sample=sample) for sample in lesson.samples]
     pairs = PairClips(places, pictures, draw="own", **_looks(lesson))
     objective = Matching(pixels=lesson.pixels, teacher=teacher)
-    return _epoch(_network(lesson, teacher), pairs, lesson, collate_pairs, objective)
+    return _epoch(lesson, _network(lesson, teacher), clips=pairs, collate=collate_pairs, objective=objective)
 
 
 _EPOCHS: dict[str, Callable[..., Step]] = {"3D network alone": alone, "cached teacher": cached, "live teacher": live}
@@ -138,9 +140,10 @@ def _network(lesson: Lesson, teacher: FrozenTeacher) -> MatchingNetwork:
 
 
 def _epoch(
-    network: nn.Module,
-    clips: "Dataset[Any]",
     lesson: Lesson,
+    network: nn.Module,
+    *,
+    clips: "Dataset[Any]",
     collate: Callable[[Sequence[Any]], Any],
     objective: Objective,
 ) -> Step:

@@ -48,7 +48,7 @@ class BenchConfig:
         if self.data is not None and self.kind != "load":
             raise ConfigError(f"{self.data}: only t3d bench load takes videos; leave them out")
         for name, kinds in _OF_KINDS.items():
-            if getattr(self, name) and self.kind not in kinds:
+            if getattr(self, name) != getattr(BenchConfig, name) and self.kind not in kinds:
                 flag = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{flag} is for t3d bench {', '.join(kinds)}, not for {self.kind}; leave it out")
 
@@ -61,6 +61,7 @@ _OF_KINDS: dict[str, tuple[BenchKind, ...]] = {
     "crop_size": _NETWORKS,
     "clips": ("transfer",),
     "compile": ("train",),
+    "accelerator": _NETWORKS,
     "threads": ("train", "infer", "transfer", "growth"),
 }
 """Which kinds a flag says something to."""

@@ -162,6 +162,8 @@ def _check_learning(config: "LearningConfig") -> None:
         raise ConfigError(f"--seed {run.seed} must be below 2**32")
     if optimizer.clip_norm == 0:
         raise ConfigError("--clip-norm 0 would stop all learning; leave it out, or use 1")
+    if run.recompute and run.compile:
+        raise ConfigError("--recompute changes nothing with --compile, which sees the plain layers; give one")
     if config.resume and config.overwrite:
         raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
 

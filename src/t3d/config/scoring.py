@@ -45,8 +45,9 @@ class EvaluateConfig:
     data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
     """Labelled videos; left out, those the run was trained on (their test list)."""
     output: Path | None = None
-    """Folder for metrics, predictions and report; left out, the run folder, or its `validation` or `train`; of a file
-    NAME.safetensors the folder NAME beside it instead."""
+    """Folder for metrics, predictions and report; left out, the run folder, or its `validation` or `train`; for another
+    engine or precision a folder of its own in it, such as `openvino-bf16`; of a file NAME.safetensors the folder NAME
+    beside it instead."""
     split: int | None = None
     """Number of the split; left out, the run's."""
     subset: Literal["test", "validation", "train"] = "test"

@@ -52,8 +52,8 @@ class ExportConfig:
     calibration: Path | None = None
     """Labelled videos whose training list gives the clips of int8, and those compared; left out, those the run was
     trained on for int8, and noise for the others."""
-    calibration_clips: int = 128
-    """Clips that int8 is fitted to."""
+    calibration_clips: int | None = None
+    """Clips that int8 is fitted to; left out, 128."""
     tolerance: float | None = None
     """Largest difference of a logit from PyTorch in float32 that is let pass, as a share of the largest; left out,
     0.0001 for float32, 0.05 for bf16, and for int8 0.1 with the same likeliest class for nine clips of ten."""
@@ -65,6 +65,8 @@ class ExportConfig:
         at_least(0, tolerance=self.tolerance)
         if self.precision != "float32" and self.target != "openvino":
             raise ConfigError(f"--precision {self.precision} is for --to openvino; {self.target} has float32 only")
+        if self.calibration_clips is not None and self.precision != "int8":
+            raise ConfigError(f"--calibration-clips {self.calibration_clips} is for --precision int8; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

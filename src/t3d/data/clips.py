@@ -6,7 +6,7 @@ of workers gives the same clips and a run can be resumed in the middle of an epo
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -94,12 +94,17 @@ class TrainClips(Dataset[tuple[Clip | Views, int] | str]):
                 first, last = frames_of(video, sample)
                 indices = first + _ordered(self._pick(last - first, generator), self.clip, generator)  # (N, T)
                 looks = [
-                    train_view(torch.stack(frames), self.pixels, self.augment, generator.clone_state())  # alike for all
-                    for frames in in_one_pass(video, indices)
+                    train_view(frames, self.pixels, self.augment, generator.clone_state())  # alike for all
+                    for frames in self._frames(video, indices)
                 ]
         except DecodeError as error:
             return str(error)
         return looks[0] if self.segments == 1 else torch.stack(looks), sample.label
+
+    def _frames(self, video: VideoReader, clips: FrameIndices) -> Iterable[Frames]:
+        if self.segments == 1:
+            return [video.frames(clips[0])]
+        return map(torch.stack, in_one_pass(video, clips))
 
     def _pick(self, video_length: int, generator: torch.Generator) -> FrameIndices:
         if self.segments == 1:

@@ -4,7 +4,7 @@ Nothing is copied or decoded here. A video keeps its name, suffix included, what
 it, and groups, folds and results go by it. Only what a table names elsewhere, or cuts into pieces, gets a new name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +27,11 @@ class Piece:
     target: str
     """Path in the copy, with forward slashes."""
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is cut from its source."""
+        return (self.source.start_seconds, self.source.end_seconds) != (None, None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mirror:
@@ -36,7 +41,17 @@ class Mirror:
     lists: dict[str, Path]
     """Files to be copied as they are, by their paths in the copy."""
     rows: tuple[dict[str, str], ...] = ()
-    """Of the table `TABLE_NAME`; none where the dataset is no table."""
+    """Of the table `TABLE_NAME`, as if no file were cut; none where the dataset is no table."""
+
+    def table(self, *, uncut: Container[str]) -> list[dict[str, str]]:
+        """The rows; those of parts lose their seconds, unless the part became the whole file after all."""
+        parts = {piece.target for piece in self.pieces if piece.is_part}
+        return [
+            {**row, **{column: "" for column in ("start", "end") if column in row}}
+            if row["path"] in parts and row["path"] not in uncut
+            else row
+            for row in self.rows
+        ]
 
 
 def mirror_dataset(root: Path, *, format: str | None = None, trim: bool = False) -> Mirror:
@@ -75,7 +90,7 @@ def _of_table(path: Path, rows: Sequence[Row], *, trim: bool) -> Mirror:
             raise DataError(
                 f"{row.where}: {other} and {piece.source.path} would both become {piece.target}; rename one"
             )
-        copies.append(_copied(row, sample, piece.target, trim=trim))
+        copies.append(_copied(row, sample, piece.target))
     present = tuple(piece for piece in pieces.values() if piece.source.path.is_file())
     if not present:
         raise DataError(
@@ -94,8 +109,7 @@ def _piece(folder: Path, sample: Sample, *, trim: bool) -> Piece:
     return Piece(source=source, target=str(target))
 
 
-def _copied(row: Row, sample: Sample, target: str, *, trim: bool) -> dict[str, str]:
+def _copied(row: Row, sample: Sample, target: str) -> dict[str, str]:
     """The row that stands for the copy; where its name is a new one, its group is written out."""
     group = row.values.get("group", "") if target == sample.path.as_posix() else sample.group
-    times: dict[str, str] = {column: "" for column in ("start", "end") if trim and column in row.values}
-    return {**row.values, **times, "path": target, "group": group}
+    return {**row.values, "path": target, "group": group}

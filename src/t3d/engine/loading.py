@@ -1,7 +1,6 @@
 """Training videos as batches: which are drawn, how often, by how many processes."""
 
 import math
-import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from t3d.data.clips import EpochSampler, collate_train
 from t3d.data.samples import Sample
+from t3d.engine.interrupts import ignore_interrupts
 
 
 def train_loader(
@@ -35,11 +35,6 @@ def train_loader(
         persistent_workers=num_workers > 0,
         worker_init_fn=ignore_interrupts,
     )
-
-
-def ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the main process, which saves its state first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def steps_per_epoch(num_samples: int, *, batch_size: int, accumulate: int, world_size: int) -> int:

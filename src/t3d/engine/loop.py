@@ -5,7 +5,7 @@ what to do between epochs by the caller's hooks. What is random in a step is a f
 run repeats an uninterrupted one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -128,6 +128,7 @@ class Learner:
         ema_decay: Keep an exponential moving average of the weights, with this decay.
         compiled_for: Compile the training step for batches of so many clips (or videos); others are computed plainly,
             for each size would take minutes to compile.
+        savings: Flags that would take less memory, for the message where there is too little.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Learner:
         *,
         ema_decay: float | None,
         compiled_for: int | None = None,
+        savings: Sequence[str] = (),
     ) -> None:
         self.fabric = fabric
         self.network = model
@@ -150,6 +152,7 @@ class Learner:
             else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
         )
         self.compiled_for = compiled_for
+        self.savings = savings
         self.model, self.optimizer = fabric.setup(model if compiled_for is None else _compiled(model), optimizer)
         if self.average is not None:
             self.average.to(fabric.device)
@@ -256,7 +259,12 @@ def _update(learner: Learner, batches: list[Batch], objective: Objective) -> Non
             )  # fp16's scaler skips an update whose gradient overflows
         learner.optimizer.step()
     except RuntimeError as error:
-        remedy = _remedy(error, batch_size=len(batches[0].failures) + batches[0].num_clips, objective=objective)
+        remedy = _remedy(
+            error,
+            batch_size=len(batches[0].failures) + batches[0].num_clips,
+            accumulate=objective.accumulate,
+            savings=learner.savings,
+        )
         if remedy is None:
             raise
         raise T3DError(remedy) from error
@@ -297,14 +305,14 @@ def _count(progress: Progress, batches: list[Batch]) -> None:
         progress.skipped.extend(failure for failure in batch.failures if failure not in progress.skipped)
 
 
-def _remedy(error: RuntimeError, *, batch_size: int, objective: Objective) -> str | None:
+def _remedy(error: RuntimeError, *, batch_size: int, accumulate: int, savings: Iterable[str]) -> str | None:
     """What to tell of an update that failed, where the user can do something about it."""
     if _is_memory(error):
         return (
-            f"out of memory with --batch-size {batch_size}; halve it and double --accumulate (now "
-            f"{objective.accumulate}) for the same update, add --recompute, or with segments --recompute-segments"
+            f"out of memory with --batch-size {batch_size}; halve it and double --accumulate (now {accumulate}) for "
+            f"the same update{''.join(f', or add {flag}' for flag in savings)}"
         )
-    if type(error).__module__.startswith("torch._dynamo"):
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return f"torch.compile failed ({str(error).strip().partition(chr(10))[0][:200]}); leave out --compile"
     return None
 

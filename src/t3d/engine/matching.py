@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from t3d.data.clips import Choice, ClipKey
 from t3d.data.pairs import LEFT_OUT, PairBatch, PairClips, collate_pairs
-from t3d.engine.loading import ignore_interrupts
+from t3d.engine.interrupts import ignore_interrupts
 from t3d.engine.loop import Learner, Outcome
 from t3d.engine.validation import share_statistics
 from t3d.errors import DataError

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import torch
 
-from t3d.engine.checkpoints import ModelCard, load_model, weights_file
+from t3d.engine.checkpoints import ModelCard, file_hash, load_model, weights_file
 from t3d.engine.exports.description import Export
 from t3d.engine.exports.engine import Engine
 from t3d.engine.exports.engines import ENGINES, engine_of, read_export
 from t3d.engine.exports.write import translate
 from t3d.engine.scorer import Scorer, torch_scorer
 from t3d.errors import ConfigError
+from t3d.models import Network, folded
 
-_PRECISIONS = {"32-true": "float32", "bf16-mixed": "bf16"}
-"""Names of the command line, and those of engines."""
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
+"""Names of the command line, and those of engines and results."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +27,7 @@ class Opened:
     card: ModelCard
     engine: str
     precision: str
-    """Of the arithmetic."""
+    """Of the arithmetic: float32, bf16, fp16 or int8."""
     start: Callable[[torch.device], Scorer]
     """Make it score on a device."""
     export: Export | None = None
@@ -38,10 +39,13 @@ class Opened:
         return self.export is not None or self.engine != "torch"
 
     @property
-    def run(self) -> Path:
-        """Folder of the run the weights are of, as far as it is known."""
-        trained = self.file if self.export is None else Path(self.export.weights)
-        return (trained if trained.exists() else self.file).parent
+    def run(self) -> Path | None:
+        """Folder of the run the weights are of; of an exported file only where these are still there, or beside it."""
+        if self.export is None:
+            return self.file.parent
+        named = Path(self.export.weights)
+        places = (named, self.file.with_name(named.name))  # a folder may have been moved as a whole
+        return next((place.parent for place in places if _is_file(place, self.export.weights_sha256)), None)
 
 
 def open_network(path: Path, *, engine: str = "auto", precision: str = "32-true") -> Opened:
@@ -66,17 +70,23 @@ def open_network(path: Path, *, engine: str = "auto", precision: str = "32-true"
     return _translated(path, ENGINES[engine], precision)
 
 
+def _is_file(path: Path, digest: str) -> bool:
+    return path.is_file() and file_hash(path) == digest
+
+
 def _in_torch(path: Path, precision: str) -> Opened:
     model, card = load_model(path)
+    assert isinstance(model, Network)
+    ready = folded(model)
 
     def start(device: torch.device) -> Scorer:
-        return torch_scorer(model.to(device), card.pixels)
+        return torch_scorer(ready.to(device), card.pixels)
 
-    return Opened(file=weights_file(path), card=card, engine="torch", precision=precision, start=start)
+    return Opened(file=weights_file(path), card=card, engine="torch", precision=PRECISIONS[precision], start=start)
 
 
 def _translated(path: Path, engine: Engine, precision: str) -> Opened:
-    wanted = _PRECISIONS.get(precision, precision)
+    wanted = PRECISIONS[precision]
     if wanted not in engine.precisions:
         raise ConfigError(f"--precision {precision}: --engine {engine.name} cannot; leave it out")
     network, card = load_model(path)

@@ -13,7 +13,7 @@ from t3d.data.samples import Sample
 from t3d.engine.batches import score_clips
 from t3d.engine.checkpoints import ModelCard
 from t3d.engine.consensus import agree
-from t3d.engine.loading import ignore_interrupts
+from t3d.engine.interrupts import ignore_interrupts
 from t3d.engine.scorer import Scorer
 from t3d.video.decode import open_video
 from t3d.video.spec import SegmentSpec, ViewSpec

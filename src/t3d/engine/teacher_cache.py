@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from t3d.data.clips import OpenVideo
 from t3d.data.samples import Sample
 from t3d.data.window_pictures import Window, WindowPictures
-from t3d.engine.loading import ignore_interrupts
+from t3d.engine.interrupts import ignore_interrupts
 from t3d.errors import CheckpointError, DecodeError
 from t3d.models.teachers import FrozenTeacher
 from t3d.tensors import Features

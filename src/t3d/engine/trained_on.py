@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from t3d.data.originals import Originals
 from t3d.data.samples import UNLABELLED, Sample, VideoList
 from t3d.errors import ConfigError, DataError
 from t3d.files import write_csv
@@ -56,18 +57,16 @@ def check_held_out(folder: Path, videos: VideoList) -> None:
 
 
 def _seen(folder: Path, videos: VideoList) -> list[Sample]:
-    """Videos that were trained on, or whose group of the same dataset was."""
-    trained = _read(folder) or []
-    paths = {path for path, _, _ in trained}
-    groups = {(_root(path, videos.root), group) for path, _, group in trained}
+    """Videos that were trained on, prepared or not, or whose group of the same dataset was."""
+    originals = Originals()
+    trained = [(Path(path), originals.of(Path(path)), group) for path, _, group in _read(folder) or []]
+    home = (videos.root if videos.root.is_dir() else videos.root.parent).resolve()
+    source = originals.of_dataset(home)
+    groups = {group for path, first, group in trained if path.is_relative_to(home) or first.is_relative_to(source)}
+    paths = {first for _, first, _ in trained}
     return [
-        sample for sample in videos.samples if str(sample.path.resolve()) in paths or (True, sample.group) in groups
+        sample for sample in videos.samples if originals.of(sample.path.resolve()) in paths or sample.group in groups
     ]
-
-
-def _root(path: str, root: Path) -> bool:
-    folder = root if root.is_dir() else root.parent
-    return Path(path).is_relative_to(folder.resolve())
 
 
 def _rows(train: VideoList) -> list[dict[str, str]]:

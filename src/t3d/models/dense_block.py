@@ -87,24 +87,37 @@ class DenseBlock(nn.Sequential):
         grown = _Growth.apply(features, self, *self.parameters())
         return grown
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether its layers are such that a training step of it can be the one written here."""
+        parts = (part for pair in _pairs(self) for part in pair)
+        drops = any(layer.dropout.p for layer in self if isinstance(layer, DenseLayer))
+        return not drops and all(part.repeats == (0, 0) and not part.extra_planes for part in parts)
+
     def _can_share(self, features: Tensor) -> bool:
-        parts = [part for pair in _pairs(self) for part in pair]
-        return (
-            can_share(features, (part.norm for part in parts))
-            and not any(layer.dropout.p for layer in self if isinstance(layer, DenseLayer))
-            and all(part.repeats == (0, 0) and not part.extra_planes for part in parts)
-        )
+        return self.by_hand and can_share(features, (part.norm for pair in _pairs(self) for part in pair))
+
+
+def can_recompute(network: nn.Module) -> bool:
+    """Whether `recompute` would save memory in training."""
+    return any(block.by_hand and not block.recompute for block in _blocks(network))
+
+
+def _blocks(network: nn.Module) -> list[DenseBlock]:
+    return [module for module in network.modules() if isinstance(module, DenseBlock)]
 
 
 def recompute(network: nn.Module, enabled: bool = True) -> None:
     """Let the dense blocks of a network compute their narrow maps anew for the gradient: less memory, more time.
 
     Raises:
-        ConfigError: It has no dense blocks.
+        ConfigError: It has no dense blocks, or such that it would change nothing.
     """
-    blocks = [module for module in network.modules() if isinstance(module, DenseBlock)]
+    blocks = _blocks(network)
     if not blocks:
         raise ConfigError("only dense blocks can be computed anew, and this network has none; use T3D or DenseNet3D")
+    if enabled and not any(block.by_hand for block in blocks):
+        raise ConfigError("dense blocks with dropout or repeated planes cannot be computed anew; leave out --recompute")
     for block in blocks:
         block.recompute = enabled
 

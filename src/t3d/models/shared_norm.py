@@ -50,7 +50,7 @@ def can_share(maps: Tensor, norms: Iterable[Norm]) -> bool:
     if torch.compiler.is_compiling() or count(maps) == 1:
         return False
     norms = list(norms)
-    return len({norm.eps for norm in norms}) == 1 and all(map(_is_usual, norms))
+    return all(map(_is_usual, norms)) and len({norm.eps for norm in norms}) == 1
 
 
 def _is_usual(norm: Norm) -> bool:

@@ -4,8 +4,10 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -13,7 +15,7 @@ from matplotlib.figure import Figure
 from t3d.bench.growth import Growth, grow_evaluation, grow_networks
 from t3d.bench.growth_plots import growth_figure
 from t3d.bench.infer import bench_infer
-from t3d.bench.limits import Limits, measure_limits
+from t3d.bench.limits import Limits, best_of, measure_limits
 from t3d.bench.load import bench_load
 from t3d.bench.networks import Shape, check_clips
 from t3d.bench.rendered_videos import render_videos
@@ -47,13 +49,8 @@ class Found:
 
 def _train(config: BenchConfig) -> Found:
     shapes = {arch: _shape(config, arch, batch_size=4, crop_size=112) for arch in config.arch or _NETWORKS}
-    limits = measure_limits(threads=threads_of(config), device=device_of(config))
-    tables: list[Table] = []
-    for arch, shape in shapes.items():
-        tables += bench_train(
-            arch, shape, limits=limits, compiled=config.compile, device=device_of(config), **_turns(config)
-        )
-    return Found(tables=tables, limits=limits)
+    given: dict[str, Any] = {"compiled": config.compile, "device": device_of(config), **_turns(config)}
+    return _within_limits(config, [partial(bench_train, arch, shape, **given) for arch, shape in shapes.items()])
 
 
 def _infer(config: BenchConfig) -> Found:
@@ -62,11 +59,19 @@ def _infer(config: BenchConfig) -> Found:
         for arch in config.arch or _NETWORKS
         for batch_size in ((1, 4) if config.batch_size is None else (config.batch_size,))
     ]
-    limits = measure_limits(threads=threads_of(config), device=device_of(config))
-    tables = [
-        bench_infer(arch, shape, limits=limits, device=device_of(config), **_turns(config)) for arch, shape in shapes
-    ]
-    return Found(tables=tables, limits=limits)
+    given: dict[str, Any] = {"device": device_of(config), **_turns(config)}
+    return _within_limits(config, [partial(bench_infer, arch, shape, **given) for arch, shape in shapes])
+
+
+def _within_limits(config: BenchConfig, benches: Sequence[Callable[[], Callable[[Limits], list[Table]]]]) -> Found:
+    """Measure what the machine can do before, between and after the benches, and hold all against the best."""
+    gauge = partial(measure_limits, threads=threads_of(config), device=device_of(config))
+    limits, found = [gauge()], []
+    for bench in benches:
+        found.append(bench())
+        limits.append(gauge())
+    best = best_of(limits)
+    return Found(tables=[table for tables in found for table in tables(best)], limits=best)
 
 
 def _transfer(config: BenchConfig) -> Found:
@@ -107,9 +112,10 @@ def _growth(config: BenchConfig) -> Found:
     growths: list[Growth] = []
     for arch in config.arch or _NETWORKS[:1]:
         shape = _shape(config, arch, batch_size=1, crop_size=64)
-        growths += grow_networks(arch, shape, device=device_of(config), **_turns(config, usual=3))
+        given: dict[str, Any] = {"device": device_of(config), **_turns(config, usual=3)}
+        growths += grow_networks(arch, shape, **given)
         with tempfile.TemporaryDirectory() as folder:
-            growths.append(grow_evaluation(arch, shape, Path(folder), **_turns(config, usual=3)))
+            growths.append(grow_evaluation(arch, shape, Path(folder), **given))
     pictures = {
         f"{arch}-{axis}": growth_figure(list(works))
         for (arch, axis), works in groupby(growths, key=lambda growth: (growth.arch, growth.axis))
@@ -149,11 +155,12 @@ def threads_of(config: BenchConfig) -> int:
 
 
 def device_of(config: BenchConfig) -> str:
-    """Where networks are.
+    """Where networks are; what is measured of files and of the program is on the CPU.
 
     Raises:
         ConfigError: A GPU was asked for and there is none.
     """
     if config.accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--accelerator cuda: no CUDA device is available; use --accelerator cpu")
-    return "cuda" if torch.cuda.is_available() and config.accelerator != "cpu" else "cpu"
+    on_gpu = config.kind in ("train", "infer", "growth") and config.accelerator != "cpu" and torch.cuda.is_available()
+    return "cuda" if on_gpu else "cpu"

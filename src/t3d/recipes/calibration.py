@@ -1,27 +1,48 @@
 """Clips a run was trained on: what int8 is fitted to, and what an export is compared on. Never of its test videos."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from t3d.config import ExportConfig
 from t3d.data.clips import ClipKey, TrainClips, seeded
+from t3d.data.originals import Originals
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard
 from t3d.errors import ConfigError, DataError
 from t3d.recipes.console import counted
 from t3d.recipes.datasets import find_videos
 from t3d.recipes.sources import video_source
-from t3d.tensors import Views
 from t3d.video.spec import AugmentSpec
 
 
-def training_clips(config: ExportConfig, card: ModelCard, count: int) -> tuple[Views, str]:
-    """Centre crops of clips that start anywhere, of as many videos as there are; also say whose they are.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingClips:
+    """Clips of the training list, as bytes (N, C, T, H, W)."""
 
-    A video that cannot be decoded gives none.
+    whose: str
+    compared: Tensor
+    fitted: Tensor | None
+    """Of other videos, where there are two or more."""
+    apart: bool
+    """Whether they are of other videos."""
+
+
+def training_clips(config: ExportConfig, card: ModelCard, *, compared: int, fitted: int) -> TrainingClips:
+    """Centre crops of clips that start anywhere, of as many videos as there are.
+
+    Those to compare on are of videos set aside for it, for the clips of a short video are all alike. A video that
+    cannot be decoded gives none.
+
+    Args:
+        config: The flags.
+        card: How clips are cut and seen.
+        compared: Clips to compare on.
+        fitted: Clips to fit int8 to, or 0.
 
     Raises:
         ConfigError: Neither the weights nor the flags name a dataset.
@@ -37,12 +58,29 @@ def training_clips(config: ExportConfig, card: ModelCard, count: int) -> tuple[V
         seed=0,
     )
     order = torch.randperm(len(clips), generator=seeded(0, 0, 0)).tolist()
-    keys = [ClipKey(epoch=index // len(order), video=order[index % len(order)]) for index in range(count)]
-    drawn = [clips[key] for key in counted(keys, "reading training clips", total=count)]
+    aside = _num_aside(len(order), compared=compared, fitted=fitted)
+    return TrainingClips(
+        whose=f"{videos.root} ({videos.split})",
+        compared=_draw(clips, order[:aside], range(compared)),
+        fitted=_draw(clips, order[aside:] or order, range(compared, compared + fitted)) if fitted else None,
+        apart=aside < len(order),
+    )
+
+
+def _num_aside(num_videos: int, *, compared: int, fitted: int) -> int:
+    """Videos to compare on: their share is that of the clips, with one video at least for either, if there are two."""
+    wanted = num_videos * compared // (compared + fitted)
+    return max(1, min(wanted, num_videos - bool(fitted), compared))
+
+
+def _draw(clips: TrainClips, videos: Sequence[int], numbers: Sequence[int]) -> Tensor:
+    """Clips of videos in turn; a number stands for a start in its video, so that others are other clips if they can."""
+    keys = [ClipKey(epoch=number // len(videos), video=videos[number % len(videos)]) for number in numbers]
+    drawn = [clips[key] for key in counted(keys, "reading training clips", total=len(keys))]
     good = [item[0] for item in drawn if not isinstance(item, str)]
     if not good:
-        raise DataError(f"{videos.root}: none of {len(keys)} training clips can be decoded, first: {drawn[0]}")
-    return torch.stack(good), f"{videos.root} ({videos.split})"
+        raise DataError(f"none of {len(keys)} training clips can be decoded; repair the videos, first: {drawn[0]}")
+    return torch.stack(good)
 
 
 def _find(config: ExportConfig, card: ModelCard) -> VideoList:
@@ -61,13 +99,14 @@ def _find(config: ExportConfig, card: ModelCard) -> VideoList:
 
 
 def _check_not_tested(videos: VideoList, own: Callable[..., VideoList]) -> None:
-    """Refuse videos of the test list of the run, where that can be found."""
+    """Refuse videos of the test list of the run, prepared or not, where that can be found."""
     try:
         test = own(subset="test")
     except DataError:  # the dataset is gone, or has no test list
         return
-    tested = {sample.path.resolve() for sample in test.samples}
-    shared = [sample.name for sample in videos.samples if sample.path.resolve() in tested]
+    originals = Originals()
+    tested = {originals.of(sample.path.resolve()) for sample in test.samples}
+    shared = [sample.name for sample in videos.samples if originals.of(sample.path.resolve()) in tested]
     if shared:
         raise DataError(
             f"{videos.root}: {len(shared)} of its training videos are test videos of the run, first {shared[0]}; "

@@ -1,7 +1,6 @@
 """What torch.compile needs of the machine: a compiler, and a folder that outlives the process."""
 
 import os
-import shlex
 import shutil
 import sys
 
@@ -15,9 +14,8 @@ def prepare_compilation() -> None:
     Raises:
         ConfigError: There is no C++ compiler.
     """
-    command = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    compiler = (shlex.split(command) or [command])[0]  # `ccache g++` names two
-    if shutil.which(compiler) is None:
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:  # PyTorch takes CXX for one name, too: `ccache g++` would not do
         raise ConfigError(
             f"--compile: needs a C++ compiler, and there is no {compiler}; install one, name it in the environment "
             "variable CXX, or leave out --compile"

@@ -26,7 +26,7 @@ def describe(
     caveats = list(trained.get("caveats", []))
     if config.subset != "test":
         caveats.append(f"these are {config.subset} videos, not test videos")
-    if is_unfinished(network.run):
+    if network.run is not None and is_unfinished(network.run):
         caveats.append("the training of these weights has not ended; t3d train --resume goes on with it")
     if config.subset != "train":
         caveats.extend(_overlaps(network.run, trained, videos))
@@ -96,10 +96,10 @@ def _averaged(segments: SegmentSpec) -> str:
     return "softmax scores of all views of a video"
 
 
-def _overlaps(folder: Path, trained: Mapping[str, Any], videos: VideoList) -> list[str]:
-    """What the run itself, and the runs its weights came from, have seen of the videos."""
+def _overlaps(folder: Path | None, trained: Mapping[str, Any], videos: VideoList) -> list[str]:
+    """What the run itself, where it is known, and the runs its weights came from, have seen of the videos."""
     ancestors = [Path(ancestor["file"]).parent for ancestor in trained.get("lineage", [])]
-    own = overlap_warning(folder, videos)
+    own = "" if folder is None else overlap_warning(folder, videos)
     inherited = [
         f"{ancestor}, from which these weights come: {warning}"
         for ancestor in dict.fromkeys(ancestors)

@@ -67,7 +67,8 @@ def _find(config: EvaluateConfig, network: Opened) -> VideoList:
         if config.subset != "validation" or config.data is not None or config.split is not None:
             raise
         videos = plan.find_held_out(find(subset="train"), trained, name=str(config.weights))
-        check_held_out(network.run, videos)
+        if network.run is not None:
+            check_held_out(network.run, videos)
     if videos.labels != card.labels:
         raise DataError(
             f"{data}: its {len(videos.labels)} classes are not the {len(card.labels)} of {config.weights} "
@@ -77,12 +78,14 @@ def _find(config: EvaluateConfig, network: Opened) -> VideoList:
 
 
 def _own_folder(config: EvaluateConfig, network: Opened) -> Path:
-    """The run folder for test videos; for others one in it, so that they are not taken for the result.
+    """The run folder for test videos scored by PyTorch in float32; else one in it, not to be taken for the result.
 
     A file of any other name than a run's gets a folder of its own, for there may be several beside each other.
     """
-    file = network.file
+    file, way = network.file, (network.engine, network.precision)
     folder = file.parent if file.name == WEIGHTS_NAME else file.with_suffix("")
+    if network.export is None and way != ("torch", "float32"):
+        folder = folder / "-".join(way)
     return folder if config.subset == "test" else folder / config.subset
 
 

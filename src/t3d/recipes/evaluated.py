@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t3d.engine.metrics import VideoResult
+from t3d.engine.opening import PRECISIONS
 from t3d.engine.predictions import read_predictions
 from t3d.errors import CheckpointError
 
@@ -54,6 +55,7 @@ def read_evaluated(path: Path) -> Evaluated:
         raise CheckpointError(f"{file}: no metrics; run t3d evaluate {path} first") from None
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         raise CheckpointError(f"{file}: not the metrics of an evaluation; run t3d evaluate again") from None
+    metrics["protocol"] = _as_named_today(metrics["protocol"])
     there = file.name == "metrics.json" and any(file.parent.glob("predictions.*"))
     results, labels = read_predictions(file.parent) if there else ([], ())
     return Evaluated(name=str(path), metrics=metrics, results={row.video: row for row in results}, labels=labels)
@@ -87,12 +89,18 @@ def kind(metrics: Mapping[str, Any]) -> str:
     trained = [_without_own(command) for command in commands if command]
     facts = [
         dataset(metrics),
-        {"engine": "torch"} | metrics["protocol"],
+        metrics["protocol"],
         metrics["model"],
         trained,
         _weighting(metrics),
     ]
     return json.dumps(facts, sort_keys=True)
+
+
+def _as_named_today(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Older files know no engine but PyTorch, and name precisions as flags do."""
+    named = {key: PRECISIONS.get(value, value) for key, value in protocol.items() if key == "precision"}
+    return {"engine": "torch", **protocol, **named}
 
 
 def _weighting(metrics: Mapping[str, Any]) -> str | list[float] | None:

@@ -1,7 +1,6 @@
 """Write a trained network for another engine: translate, fit int8, compare with PyTorch, and only then let it stand."""
 
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -9,21 +8,22 @@ from torch import Tensor, nn
 from t3d.config import ExportConfig
 from t3d.engine.checkpoints import ModelCard, file_hash, load_model, weights_file
 from t3d.engine.exports.description import Export
-from t3d.engine.exports.engine import Engine
+from t3d.engine.exports.engine import Engine, releases
 from t3d.engine.exports.engines import ENGINES
 from t3d.engine.exports.parity import TOLERANCES, Check, noise_clips
 from t3d.engine.exports.program import clip_shape
 from t3d.engine.exports.write import translate, write_export
 from t3d.engine.runs import versions
 from t3d.engine.scorer import torch_scorer
-from t3d.errors import ConfigError, DataError
+from t3d.errors import ConfigError
 from t3d.recipes.calibration import training_clips
 from t3d.recipes.console import say
 from t3d.recipes.folders import make_folder
 from t3d.tensors import Views
 
 NUM_COMPARED = 32
-"""Training clips that PyTorch and the engine are compared on; they are none of those int8 is fitted to."""
+"""Training clips that PyTorch and the engine are compared on; they are of other videos than int8 is fitted to."""
+_NUM_FITTED = 128
 _NUM_NOISE = 4
 
 _ENGINES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
@@ -57,8 +57,9 @@ def run(config: ExportConfig, *, command: str) -> Written:
     engine = ENGINES[_ENGINES[config.target]]
     output = _output(config, engine)
     network, card = load_model(config.weights)
+    facts = _facts(config, engine, command)  # what is not installed is said before anything is decoded
     clips = _clips(config, card)
-    export = replace(_facts(config, engine, command), compared=clips.whose, calibrated=clips.calibrated)
+    export = replace(facts, compared=clips.whose, calibrated=clips.calibrated)
     make_folder(output.parent)
     say(f"translating {card.arch} for {engine.name}")
     model = translate(network, card, engine=engine, calibration=clips.calibration)
@@ -82,19 +83,17 @@ def _output(config: ExportConfig, engine: Engine) -> Path:
 def _clips(config: ExportConfig, card: ModelCard) -> _Clips:
     if config.precision != "int8" and config.calibration is None:
         return _Clips(compared=noise_clips(clip_shape(card), _NUM_NOISE), whose=f"{_NUM_NOISE} clips of noise")
-    wanted = config.calibration_clips if config.precision == "int8" else 0
-    clips, whose = training_clips(config, card, wanted + NUM_COMPARED)
-    compared = clips[-NUM_COMPARED:]
-    if not wanted:
-        return _Clips(compared=compared, whose=f"{len(compared)} clips of {whose}")
-    if len(clips) <= NUM_COMPARED:
-        raise DataError(f"{config.weights}: only {len(clips)} training clips can be decoded; repair the videos")
-    fitted = clips[:-NUM_COMPARED]
+    wanted = (config.calibration_clips or _NUM_FITTED) if config.precision == "int8" else 0
+    clips = training_clips(config, card, compared=NUM_COMPARED, fitted=wanted)
+    count = len(clips.compared)
+    if clips.fitted is None:
+        return _Clips(compared=clips.compared, whose=f"{count} clips of {clips.whose}")
+    which = "other videos" if clips.apart else "the same video, for there is one only,"
     return _Clips(
-        compared=compared,
-        whose=f"{len(compared)} other clips of {whose}",
-        calibration=fitted,
-        calibrated=f"{len(fitted)} clips of {whose}",
+        compared=clips.compared,
+        whose=f"{count} clips of {which} of {clips.whose}",
+        calibration=clips.fitted,
+        calibrated=f"{len(clips.fitted)} clips of {clips.whose}",
     )
 
 
@@ -112,7 +111,7 @@ def _facts(config: ExportConfig, engine: Engine, command: str) -> Export:
         precision=config.precision,
         weights=str(weights),
         weights_sha256=file_hash(weights),
-        versions=versions() | {name: version(name) for name in packages},
+        versions=versions() | releases(packages, engine.extra),
         command=command,
     )
 

@@ -55,7 +55,8 @@ def run(config: FlowConfig, *, command: str) -> dict[str, Any]:
     scoring = ScoringOptions(
         workers=options.workers, accelerator=options.accelerator, precision=options.precision, backend=options.backend
     )
-    return evaluate.run(EvaluateConfig(weights=steps[-1].folder, scoring=scoring), command=command)
+    last = steps[-1].folder
+    return evaluate.run(EvaluateConfig(weights=last, output=last, scoring=scoring), command=command)
 
 
 def show(metrics: dict[str, Any], config: FlowConfig) -> int:

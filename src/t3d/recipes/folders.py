@@ -43,7 +43,9 @@ def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))  # given back when the file is closed
             except BlockingIOError:
-                raise ConfigError(f"{path.parent}: another command is writing here; name another --output") from None
+                raise ConfigError(
+                    f"{path.parent}: another command is writing here; let it end, or name another folder"
+                ) from None
         try:
             yield
         finally:

@@ -23,7 +23,7 @@ from t3d.engine.loop import Learner, Objective, fit
 from t3d.engine.optimisation import build_optimizer, build_schedule, freeze_stages
 from t3d.engine.tensorboard import tensorboard_reporters
 from t3d.models import Network, create_model
-from t3d.models.dense_block import recompute
+from t3d.models.dense_block import can_recompute, recompute
 from t3d.recipes import plan
 from t3d.recipes.arithmetic import computing
 from t3d.recipes.console import TrainingReporter, bar, say, warn
@@ -171,8 +171,25 @@ def build_learner(
         steps_per_decay=schedule.step_epochs * epoch_steps,
         decay_factor=schedule.decay_factor,
     )
-    compiled_for = options.batch_size if run.compile else None
-    return Learner(fabric, model, optimizer, rates, ema_decay=options.ema_decay, compiled_for=compiled_for)
+    return Learner(
+        fabric,
+        model,
+        optimizer,
+        rates,
+        ema_decay=options.ema_decay,
+        compiled_for=options.batch_size if run.compile else None,
+        savings=[flag for flag, helps in _savings(config, model).items() if helps],
+    )
+
+
+def _savings(config: LearningConfig, model: nn.Module) -> dict[str, bool]:
+    """Flags that trade time for memory, and whether they would be taken and change anything."""
+    run = config.run
+    segmented = isinstance(config, TrainConfig) and config.segments.enabled and not config.recompute_segments
+    return {
+        "--recompute": can_recompute(model) and not run.compile,
+        "--recompute-segments": segmented and not run.compile and run.devices * run.nodes == 1,
+    }
 
 
 def build_objective(config: TrainConfig, train: VideoList) -> Classification:

@@ -1,14 +1,14 @@
 """The same work on many things in processes of their own, ended at once when the command is."""
 
-import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from typing import TypeVar
 
 import torch
 
+from t3d.engine.interrupts import children_ignore_interrupts
 from t3d.errors import T3DError
 
 Task = TypeVar("Task")
@@ -39,7 +39,7 @@ def in_processes(
         except BrokenProcessPool as error:
             raise T3DError("a worker died, perhaps for want of memory; give fewer --workers") from error
         except BaseException:
-            for process in active_children():
+            for process in list(pool._processes.values()):  # `kill_workers` is of Python 3.14
                 process.kill()
             raise
 
@@ -49,17 +49,9 @@ def _results(
 ) -> Iterator[Result]:
     waiting: set[Future[Result]] = set()
     for task in tasks:
-        waiting.add(_submit(pool, function, task))
+        with children_ignore_interrupts():  # a process may be started for it
+            waiting.add(pool.submit(function, task))
         if len(waiting) == most:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     yield from (future.result() for future in as_completed(waiting))
-
-
-def _submit(pool: ProcessPoolExecutor, function: Callable[[Task], Result], task: Task) -> Future[Result]:
-    """Hand out a task; a process that is started for it leaves Ctrl-C to this one."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the process inherits
-    try:
-        return pool.submit(function, task)
-    finally:
-        signal.signal(signal.SIGINT, before)

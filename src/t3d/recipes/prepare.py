@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -13,18 +13,26 @@ import av
 
 from t3d import __version__
 from t3d.config import PrepareConfig
+from t3d.data.manifest import (
+    DESCRIPTION,
+    Entry,
+    note_begun,
+    note_done,
+    read_description,
+    read_manifest,
+    write_manifest,
+)
 from t3d.data.mirror import TABLE_NAME, Mirror, mirror_dataset
 from t3d.errors import ConfigError
 from t3d.files import complete, write_csv, write_text
 from t3d.recipes.console import counted
 from t3d.recipes.datasets import resolve
 from t3d.recipes.folders import alone, make_folder
-from t3d.recipes.manifest import NAME, Entry, add_to_manifest, read_manifest
 from t3d.recipes.pool import in_processes
 from t3d.recipes.prepared_piece import Task, prepare_piece
 from t3d.video.preparation import PreparedForm
 
-DESCRIPTION, FAILED = "prepared.json", "failed.csv"
+FAILED = "failed.csv"
 
 
 def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
@@ -42,29 +50,39 @@ def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
     _check_folder(folder, root, settings, overwrite=config.overwrite)
     make_folder(folder)
     with alone(folder / ".lock", wait=False):
-        kept = _kept(folder, mirror, anew=_description(folder).get("settings") != settings)
+        known = read_manifest(folder)
+        if known and read_description(folder).get("settings") != settings:
+            _remove(folder, known)
         versions = {"t3d": __version__, "pyav": av.__version__}
         description: dict[str, Any] = {"settings": settings, "versions": versions, "command": command}
         _write_description(folder, {**description, "complete": False})
+        kept = _kept(folder, mirror)
         _copy_lists(folder, mirror)
         tasks = [Task(piece=piece, folder=folder, form=form) for piece in mirror.pieces if piece.target not in kept]
         entries = [*kept.values(), *_made(folder, tasks, num_workers=_num_workers(config))]
-        _write_failures(folder, [entry for entry in entries if entry.error])
+        failed = [entry for entry in entries if entry.error]
+        _write_table(folder, mirror, uncut={entry.path for entry in failed})
+        _write_failures(folder, failed)
         description = {**description, "complete": True, **_totals(entries)}
         _write_description(folder, description)
     return description
 
 
 def show(description: dict[str, Any], config: PrepareConfig) -> int:
-    """Say what there is now; exit code 1 where videos could not be prepared."""
+    """Say what there is now; exit code 1 where some are copies of the original as it was."""
     before, after = description["bytes_before"], description["bytes_after"]
     print(
         f"{config.output}: {description['videos']} videos, {description['frames']} frames, "
         f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now ({after / max(before, 1):.2f} x)"
     )
-    if description["failed"]:
-        print(f"{description['failed']} could not be prepared and fail as before: {config.output / FAILED} says why")
-    return int(description["failed"] > 0)
+    if description["undecodable"]:
+        print(f"{description['undecodable']} cannot be decoded and fail as before: {config.output / FAILED} says why")
+    if description["unprepared"]:
+        print(
+            f"{description['unprepared']} cannot be prepared so that they show the same, and are copies of the "
+            f"originals, to be used like the others: {config.output / FAILED} says why"
+        )
+    return int(description["undecodable"] + description["unprepared"] > 0)
 
 
 def _num_workers(config: PrepareConfig) -> int:
@@ -76,8 +94,8 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
     home = root.resolve() if root.is_dir() else root.resolve().parent
     if folder.resolve() == home or (root.is_dir() and folder.resolve().is_relative_to(home)):
         raise ConfigError(f"{folder}: lies in the dataset itself; name a folder elsewhere")
-    if folder.is_dir() and any(folder.iterdir()):
-        before = _description(folder).get("settings")
+    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):  # a lock, halves of files
+        before = read_description(folder).get("settings")
         if before is None:
             raise ConfigError(f"{folder}: holds other files; name a new folder")
         if before != settings and not overwrite:
@@ -89,28 +107,42 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
             )
 
 
-def _kept(folder: Path, mirror: Mirror, *, anew: bool) -> dict[str, Entry]:
+def _kept(folder: Path, mirror: Mirror) -> dict[str, Entry]:
     """Files that are done; those that are not, or no longer belong, are removed."""
-    wanted = {piece.target for piece in mirror.pieces}
-    done = read_manifest(folder)
-    kept = {} if anew else {path: entry for path, entry in done.items() if path in wanted and entry.still_holds(folder)}
-    for path in done.keys() - kept.keys():
-        (folder / path).unlink(missing_ok=True)
-    write_text(folder / NAME, "".join(entry.line() for entry in kept.values()))
-    _remove_halves(folder)
+    known = read_manifest(folder)
+    kept = {}
+    for piece in mirror.pieces:
+        entry = known.get(piece.target)
+        if entry is not None and entry.still_holds(folder, piece.source.path):
+            kept[piece.target] = entry
+    _remove(folder, known.keys() - kept.keys() - mirror.lists.keys() - {TABLE_NAME}, kept=kept.values())
     return kept
+
+
+def _remove(folder: Path, paths: Iterable[str], *, kept: Iterable[Entry] = ()) -> None:
+    """Remove files, and only then forget that they are ours."""
+    for path in paths:
+        (folder / path).unlink(missing_ok=True)
+    write_manifest(folder, kept)
+    _remove_halves(folder)
 
 
 def _made(folder: Path, tasks: Sequence[Task], *, num_workers: int) -> list[Entry]:
     entries = []
     try:
-        with closing(in_processes(prepare_piece, tasks, num_workers=num_workers)) as results:
+        with closing(in_processes(prepare_piece, _begun(folder, tasks), num_workers=num_workers)) as results:
             for entry in counted(results, "preparing", total=len(tasks)):
-                add_to_manifest(folder, entry)
+                note_done(folder, entry)
                 entries.append(entry)
     finally:
         _remove_halves(folder)
     return entries
+
+
+def _begun(folder: Path, tasks: Iterable[Task]) -> Iterator[Task]:
+    for task in tasks:
+        note_begun(folder, task.piece.target)
+        yield task
 
 
 def _remove_halves(folder: Path) -> None:
@@ -121,36 +153,36 @@ def _remove_halves(folder: Path) -> None:
 
 def _copy_lists(folder: Path, mirror: Mirror) -> None:
     for place, path in mirror.lists.items():
+        note_begun(folder, place)
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         with complete(folder / place) as unfinished:
             shutil.copyfile(path, unfinished)
+    _write_table(folder, mirror, uncut=())
+
+
+def _write_table(folder: Path, mirror: Mirror, *, uncut: Collection[str]) -> None:
     if mirror.rows:
-        write_csv(folder / TABLE_NAME, mirror.rows)
+        note_begun(folder, TABLE_NAME)
+        write_csv(folder / TABLE_NAME, mirror.table(uncut=uncut))
 
 
 def _write_failures(folder: Path, failed: Sequence[Entry]) -> None:
     (folder / FAILED).unlink(missing_ok=True)
     if failed:
-        write_csv(folder / FAILED, [{"path": entry.path, "error": entry.error} for entry in failed])
+        rows = [{"path": row.path, "decodable": "yes" if row.decodable else "no", "error": row.error} for row in failed]
+        write_csv(folder / FAILED, rows)
 
 
 def _totals(entries: Sequence[Entry]) -> dict[str, int]:
     sources = {entry.source: entry.source_bytes for entry in entries}  # one may have been cut into several
     return {
         "videos": len(entries),
-        "failed": sum(bool(entry.error) for entry in entries),
+        "undecodable": sum(not entry.decodable for entry in entries),
+        "unprepared": sum(entry.decodable and bool(entry.error) for entry in entries),
         "frames": sum(entry.num_frames for entry in entries),
         "bytes_before": sum(sources.values()),
         "bytes_after": sum(entry.num_bytes for entry in entries),
     }
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    """What the folder says of itself; nothing where it says nothing."""
-    try:
-        return dict(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
 
 
 def _write_description(folder: Path, description: dict[str, Any]) -> None:

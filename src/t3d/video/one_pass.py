@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 from t3d.tensors import FrameIndices, Frames
-from t3d.video.reader import VideoReader, size_changes
-
-_FRAMES_AT_ONCE = 16
-"""Decoded pictures may be far larger than what is kept of them."""
+from t3d.video.reader import FRAMES_AT_ONCE, VideoReader, size_changes
 
 
 def in_one_pass(
@@ -40,8 +37,8 @@ def in_one_pass(
         clip = row.tolist()
         held = {index: kept for index, kept in held.items() if index >= first}
         end = bisect_right(wanted, max(clip), lo=begun)
-        for start in range(begun, end, _FRAMES_AT_ONCE):
-            indices = wanted[start : min(start + _FRAMES_AT_ONCE, end)]
+        for start in range(begun, end, FRAMES_AT_ONCE):
+            indices = wanted[start : min(start + FRAMES_AT_ONCE, end)]
             frames = video.frames(indices)
             size = frames.shape[1:3]
             held.update((index, (size, made)) for index, made in zip(indices, prepare(frames), strict=True))

@@ -26,7 +26,7 @@ from t3d.errors import CheckpointError, ConfigError
 from t3d.files import complete
 from t3d.tensors import Frames
 from t3d.video.decode import open_video
-from t3d.video.reader import VideoReader, checked_indices, size_changes
+from t3d.video.reader import FRAMES_AT_ONCE, VideoReader, checked_indices, size_changes
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import ZERO_MOTION, resize
 
@@ -34,8 +34,6 @@ _VERSION = 1
 """Of the values and of the files; part of their names."""
 _LEVELS = 127
 """Bytes on either side of `ZERO_MOTION`: as many on both, so that turning a direction round is exact."""
-_FRAMES_AT_ONCE = 16
-"""Decoded pictures may be far larger than what is kept of them."""
 
 Grey = UInt8[np.ndarray, "H W"]
 Field = UInt8[np.ndarray, "H W 2"]
@@ -89,8 +87,8 @@ class FlowVideo(VideoReader):
     def _flow(self, sources: Sequence[int]) -> Iterator[tuple[int, Field]]:
         """The motion that begins at each of these frames; only some of the pictures are held at a time."""
         bound = self._pixels.flow_bound * self._pixels.resize
-        for start in range(0, len(sources), _FRAMES_AT_ONCE):
-            targets = {source: min(source + 1, len(self) - 1) for source in sources[start : start + _FRAMES_AT_ONCE]}
+        for start in range(0, len(sources), FRAMES_AT_ONCE):
+            targets = {source: min(source + 1, len(self) - 1) for source in sources[start : start + FRAMES_AT_ONCE]}
             with _one_thread(self._opencv):
                 self._hold({*targets, *targets.values()})
                 flows = [self._match(self._held[source], self._held[target]) for source, target in targets.items()]

@@ -23,6 +23,7 @@ from t3d.errors import DecodeError
 _TRUSTED_CONTAINERS = frozenset({"mov", "matroska"})
 _TRUSTED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1", "prores"})
 _SHORTFALL = 0.1  # of the stated length; less is rounding, or a stream that ends before the others
+_ENTRY_BYTES = 200  # of memory, its numbers included
 
 
 class _Packet(NamedTuple):
@@ -52,6 +53,11 @@ class PacketIndex:
     """Strictly ascending, one for each frame."""
     entries: tuple[Entry, ...]
     """Ascending; the first reaches frame 0."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that this takes, roughly."""
+        return 8 * len(self.timestamps) + _ENTRY_BYTES * len(self.entries)
 
     def entry_before(self, index: int) -> Entry:
         """Nearest place from which decoding reaches this frame."""
@@ -85,6 +91,8 @@ def _read_packets(container: InputContainer, stream: VideoStream, name: str) -> 
                 packets.append(_Packet(packet.pts, packet.dts, packet.is_keyframe, not packet.is_discard))
     except av.error.FFmpegError as error:
         raise damaged(name, len(packets), max(stream.frames, len(packets) + 1)) from error
+    if _kind(container) == "mov" and _is_cut(container, stream):  # between two packets, so that none is corrupt
+        raise damaged(name, len(packets), max(stream.frames, len(packets) + 1))
     share = _share_read(container, stream, len(packets), end_seconds)
     if share < 1 - _SHORTFALL:
         raise damaged(name, len(packets), round(len(packets) / share) if packets else None)
@@ -99,9 +107,14 @@ def _listed_packets(container: InputContainer, stream: VideoStream) -> list[_Pac
     entries = list(stream.index_entries)
     if _kind(container) != "mov" or stream.codec_context.has_b_frames or len(entries) != stream.frames:
         return []
-    if any(entry.is_discard or entry.pos + entry.size > container.size for entry in entries):
+    if _is_cut(container, stream) or any(entry.is_discard for entry in entries):
         return []  # cut by an edit list, or missing: reading tells which, and where
     return [_Packet(entry.timestamp, entry.timestamp, entry.is_keyframe, is_shown=True) for entry in entries]
+
+
+def _is_cut(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the table of an MP4 file names packets beyond its end."""
+    return any(entry.pos + entry.size > container.size for entry in stream.index_entries)
 
 
 def damaged(name: str, index: int, total: int | None) -> DecodeError:

@@ -12,21 +12,23 @@ from pathlib import Path
 import av
 from torch import Tensor
 
-from t3d.errors import DecodeError
+from t3d.errors import T3DError
 from t3d.files import complete
 from t3d.video.encode import encode
 from t3d.video.pyav_reader import PyAVVideo
-from t3d.video.reader import size_changes
+from t3d.video.reader import FRAMES_AT_ONCE, size_changes
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import resize
 
-_FRAMES_AT_ONCE = 16
-"""Decoded pictures may be far larger than what is kept of them."""
 _NUM_COMPARED = 8
 _MAX_DIFFERENCE = 8.0
 """Mean absolute difference of a picture from the resized original, in levels of 255; at the default quality it is 2 or
 3, of which 1.5 come from halving the resolution of colours."""
 _MAX_SHIFT_SECONDS = 0.001
+
+
+class NotFaithfulError(T3DError):
+    """A video that can be decoded does not become a file that shows the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,8 @@ def prepare_video(video: PyAVVideo, target: Path, form: PreparedForm, *, first: 
     It is MP4 whatever the suffix of its name. Its frames are those of the video, one by one, shown when they were.
 
     Raises:
-        DecodeError: A frame cannot be decoded, the encoder does not take the pictures, or the file is not faithful.
+        DecodeError: A frame cannot be decoded.
+        NotFaithfulError: The encoder does not take the pictures, or the file does not show what the video does.
         OSError: The disk is full, or cannot be written to for another reason.
     """
     times_seconds = [time - video.times_seconds()[first] for time in video.times_seconds()[first:last]]
@@ -71,15 +74,15 @@ def prepare_video(video: PyAVVideo, target: Path, form: PreparedForm, *, first: 
                 encode(container, frames, fps=video.fps, options=form.options, times_seconds=times_seconds)
         except av.error.FFmpegError as error:  # a full disk is the business of `file`, and no such error
             reason = " ".join(str(error).split())
-            raise DecodeError(f"{video.name}: its pictures cannot be encoded ({reason}); remove it") from error
+            raise NotFaithfulError(f"{video.name}: its pictures cannot be encoded ({reason})") from error
         _check(unfinished, times_seconds, kept, name=video.name)
 
 
 def _resized(video: PyAVVideo, first: int, last: int, short_side: int) -> Iterator[Tensor]:
     """Frames (H, W, 3), all of one size."""
     size = None
-    for start in range(first, last, _FRAMES_AT_ONCE):
-        pictures = video.frames(range(start, min(start + _FRAMES_AT_ONCE, last)))
+    for start in range(first, last, FRAMES_AT_ONCE):
+        pictures = video.frames(range(start, min(start + FRAMES_AT_ONCE, last)))
         size = size or pictures.shape[1:]
         if pictures.shape[1:] != size:
             raise size_changes(video.name)
@@ -103,20 +106,19 @@ def _check(path: Path, times_seconds: Sequence[float], kept: Mapping[int, Tensor
     """Refuse a file that is not what was to be written.
 
     Raises:
-        DecodeError: It cannot be sought in, or frames, times or pictures differ.
+        NotFaithfulError: It cannot be sought in, or frames, times or pictures differ.
     """
     with PyAVVideo(path) as written:
         shifts = [abs(new - old) for new, old in zip(written.times_seconds(), times_seconds, strict=False)]
         if not written.is_seekable or len(written) != len(times_seconds) or max(shifts) > _MAX_SHIFT_SECONDS:
-            raise DecodeError(
-                f"{name}: prepared, it has {len(written)} frames instead of {len(times_seconds)}, or other times; "
-                "keep the original"
+            raise NotFaithfulError(
+                f"{name}: prepared, it has {len(written)} frames instead of {len(times_seconds)}, or other times"
             )
         for number, frame in kept.items():
             picture = written.frames([number])[0]
             difference = float((picture.short() - frame[: picture.shape[0], : picture.shape[1]]).abs().float().mean())
             if difference > _MAX_DIFFERENCE:
-                raise DecodeError(
+                raise NotFaithfulError(
                     f"{name}: prepared, frame {number} is {difference:.1f} levels from the original where "
-                    f"{_MAX_DIFFERENCE:g} are allowed; lower --crf"
+                    f"{_MAX_DIFFERENCE:g} are allowed"
                 )

@@ -8,7 +8,6 @@ and normalising are done elsewhere.
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -25,7 +24,15 @@ from t3d.tensors import Frames
 from t3d.video.container import open_container, plausible_fps
 from t3d.video.packets import Entry, PacketIndex, damaged, read_packet_index
 from t3d.video.reader import VideoReader, checked_indices, frames_between, no_such_frame, size_changes
+from t3d.video.remembered import Remembered
 from t3d.video.upright import upright
+
+_INDEXES: Remembered[PacketIndex | None] = Remembered(most_bytes=2**27)
+_TIMESTAMPS: Remembered[Sequence[int]] = Remembered(most_bytes=2**27)
+"""By file, size and date. A training comes back to a file in every epoch, and may take longer over its packets than
+over a clip."""
+_KEY_BYTES = 500
+"""What naming a file takes, roughly."""
 
 
 class _IndexMismatchError(Exception):
@@ -97,7 +104,11 @@ class PyAVVideo(VideoReader):
     def _count_frames(self) -> list[float]:
         """Times of all frames that decode; where the file's times do not ascend, the rate is taken as constant."""
         status = self._path.stat()
-        timestamps = _decoded_timestamps(self._path, status.st_size, status.st_mtime_ns, self._num_threads)
+        key = (self._path, status.st_size, status.st_mtime_ns)
+        if key not in _TIMESTAMPS:
+            found = _decode_timestamps(self._path, num_threads=self._num_threads)
+            _TIMESTAMPS.keep(key, found, num_bytes=_KEY_BYTES + found.itemsize * len(found))
+        timestamps = _TIMESTAMPS[key]
         if not timestamps:
             raise self._missing(0, 0)
         if all(before < after for before, after in pairwise(timestamps)):
@@ -116,14 +127,14 @@ class PyAVVideo(VideoReader):
     def _find_index(self) -> None:
         """Read the packets and check what they promise, unless this process has done so before."""
         status = self._path.stat()
-        known = _known_index(self._path, status.st_size, status.st_mtime_ns)
-        if known:
-            self._index = known[0]
+        key = (self._path, status.st_size, status.st_mtime_ns)
+        if key in _INDEXES:
+            self._index = _INDEXES[key]
             self._restart(0)
             return
         self._index = read_packet_index(self._container, self._stream, self.name)
         self._start()
-        known.append(self._index)
+        _INDEXES.keep(key, self._index, num_bytes=_KEY_BYTES + (self._index.num_bytes if self._index else 0))
 
     def _start(self) -> None:
         """Decode the first picture and hold it against the index."""
@@ -216,21 +227,14 @@ class PyAVVideo(VideoReader):
         return no_such_frame(self.name, index, length)
 
 
-@lru_cache(maxsize=2**13)
-def _known_index(path: Path, num_bytes: int, modified_ns: int) -> list[PacketIndex | None]:
-    """Room for what is found out about a file: empty until then, and again once the file changes.
-
-    A training comes back to a file in every epoch, and may take longer over its packets than over a clip.
-    """
-    return []
+def forget_files() -> None:
+    """Make the next visit to every file the first one of this process."""
+    _INDEXES.clear()
+    _TIMESTAMPS.clear()
 
 
-@lru_cache(maxsize=2**15)
-def _decoded_timestamps(path: Path, num_bytes: int, modified_ns: int, num_threads: int) -> Sequence[int]:
-    """Decode a whole file for the time stamps of its pictures, -1 where one has none.
-
-    Remembered as long as the file keeps its size and date: a training comes back to it in every epoch.
-    """
+def _decode_timestamps(path: Path, *, num_threads: int) -> "array[int]":
+    """Decode a whole file for the time stamps of its pictures, -1 where one has none."""
     timestamps = array("q")
     container, stream = open_container(path, num_threads=num_threads)
     try:

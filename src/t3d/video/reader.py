@@ -13,6 +13,8 @@ from torch import Tensor
 from t3d.errors import DecodeError
 from t3d.tensors import Frames
 
+FRAMES_AT_ONCE = 16
+"""Of a pass over a video: decoded pictures may be far larger than what is kept of them."""
 _CLOCK_ERROR_SECONDS = 0.001  # several containers round times to the millisecond
 
 Reader = TypeVar("Reader")  # not `Self`, which run-time type checks cannot resolve in a method

@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from t3d.engine.exports import openvino_graph
 from t3d.engine.exports.description import Export, to_text
+from t3d.engine.exports.engine import releases
 from t3d.engine.exports.engines import ENGINES, engine_of, read_export
 from t3d.engine.exports.openvino_graph import load_openvino
 from t3d.engine.exports.parity import noise_clips
@@ -63,6 +66,8 @@ def test_scores_do_not_change_with_the_next_clips(translated: Translated) -> Non
 def test_bf16_is_computed_where_it_is_asked_for_only(translated: Translated) -> None:
     """Eight bits of mantissa: a hundredth or so, not a ten-thousandth."""
     subject = translated("openvino")
+    if "BF16" not in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bf16")
     clips = noise_clips(clip_shape(subject.card), 4)
     expected = torch_scorer(subject.network, subject.card.pixels)(clips)
     errors = {
@@ -70,6 +75,14 @@ def test_bf16_is_computed_where_it_is_asked_for_only(translated: Translated) -> 
         for precision in ("float32", "bf16")
     }
     assert errors["float32"] < 1e-5 * float(expected.abs().max()) < errors["bf16"] < 0.05 * float(expected.abs().max())
+
+
+def test_a_precision_the_processor_lacks_is_refused(translated: Translated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO takes another one without a word; here it is told to."""
+    subject = translated("openvino")
+    monkeypatch.setitem(openvino_graph._HINTS, "bf16", "f16")  # which its CPUs compute in bf16, or in float32
+    with pytest.raises(ConfigError, match=r"OpenVINO computes in (bf16|f32) on this processor, not in bf16; use"):
+        ENGINES["openvino"].start(subject.model, "bf16")
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -143,6 +156,12 @@ def test_an_engine_that_is_not_installed_is_named(
     path.touch()
     with pytest.raises(ConfigError, match=says):
         read_export(path, ENGINES[name])
+
+
+def test_releases_are_those_installed() -> None:
+    assert releases(["torch"], "openvino") == {"torch": version("torch")}
+    with pytest.raises(ConfigError, match=r"no-such-package is not installed; install 't3d\[openvino\]'"):
+        releases(["torch", "no-such-package"], "openvino")
 
 
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")

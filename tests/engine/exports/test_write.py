@@ -58,6 +58,29 @@ def test_what_computes_something_else_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_gets_the_name_was_read_again(translated: Callable[..., Any], export: Export, tmp_path: Path) -> None:
+    """The file is written anew with what was measured; here that second time goes wrong."""
+    subject, times = translated("openvino"), []
+
+    def spoil(model: Any, path: Path, text: str) -> None:  # noqa: ANN401
+        OPENVINO.save(model, path, text)
+        times.append(path)
+        if len(times) == 2:
+            path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(CheckpointError, match=r"w\.xml: not written: .*cannot be read"):
+        write_export(
+            tmp_path / "w.xml",
+            subject.model,
+            card=subject.card,
+            engine=replace(OPENVINO, save=spoil),
+            export=export,
+            check=_check(subject),
+        )
+    assert len(times) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_graph_appears_after_its_weights(
     translated: Callable[..., Any], export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,8 @@
 """What an engine has to offer; each is a row of the table in `t3d.engine.exports.engines`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ class Engine:
     precisions: tuple[str, ...]
     packages: tuple[str, ...]
     """Those whose releases an export names."""
+    extra: str = ""
+    """Of t3d, which installs them."""
     convert: Callable[[ExportedProgram], Any]
     """Make a model of a captured network; may change the latter."""
     save: Callable[[Any, Path, str], None]
@@ -32,6 +35,21 @@ class Engine:
     """Read a model and its description; raises whatever the library raises on damaged files."""
     start: Callable[[Any, str], Scorer]
     """Make a model of a precision ready to score, on the CPU, with as many threads as PyTorch may use."""
+
+
+def releases(packages: Iterable[str], extra: str) -> dict[str, str]:
+    """The installed releases of packages, without importing them.
+
+    Raises:
+        ConfigError: One is not installed.
+    """
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError as error:
+            raise missing(package, extra) from error
+    return found
 
 
 def missing(package: str, extra: str) -> ConfigError:

@@ -14,6 +14,7 @@ from t3d.engine.exports.description import KEY
 from t3d.engine.exports.engine import missing
 from t3d.engine.exports.program import INPUT
 from t3d.engine.scorer import Scorer
+from t3d.errors import ConfigError
 from t3d.tensors import Logits, Views
 
 if TYPE_CHECKING:
@@ -74,9 +75,16 @@ def read(path: Path) -> tuple["Model", str | None]:
 
 
 def start(model: "Model", precision: str) -> Scorer:
-    """Score with a graph."""
+    """Score with a graph.
+
+    Raises:
+        ConfigError: The processor has no such arithmetic; OpenVINO itself would take another and say nothing.
+    """
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = load_openvino().Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **settings})
+    taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if taken != _HINTS[precision]:
+        raise ConfigError(f"OpenVINO computes in {taken} on this processor, not in {precision}; use float32 or int8")
 
     def score(clips: Views) -> Logits:
         return torch.from_numpy(compiled([clips.numpy()])[0].copy())
