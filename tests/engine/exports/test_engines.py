@@ -168,3 +168,25 @@ def test_releases_are_those_installed() -> None:
 def test_openvino_reports_to_nobody() -> None:
     load_openvino()
     assert sys.modules["openvino_telemetry"] is None
+
+
+def test_what_is_left_of_a_copy_is_said_in_plain_words(
+    translated: Translated, export: Export, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    half = tmp_path / "half.xml"
+    half.write_text("<net/>")
+    with pytest.raises(CheckpointError, match=r"half\.bin, its other half, is missing"):
+        read_export(half, ENGINES["openvino"])
+    empty = tmp_path / "empty.pt2"
+    empty.touch()
+    with pytest.raises(CheckpointError, match="it is empty"):
+        read_export(empty, ENGINES["torch"])
+    cut = _write(tmp_path, translated("torch"), "torch", export)
+    cut.write_bytes(cut.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match="not a whole archive"):
+        read_export(cut, ENGINES["torch"])
+    assert caplog.text == ""
+
+
+def test_the_case_of_a_suffix_does_not_count() -> None:
+    assert engine_of(Path("A.ONNX")) is ENGINES["onnxruntime"]

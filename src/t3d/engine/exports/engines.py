@@ -50,7 +50,7 @@ ENGINES = {
 
 def engine_of(path: Path) -> Engine | None:
     """The engine that an exported file is for; None where the file is none, such as a run folder."""
-    return next((engine for engine in ENGINES.values() if path.suffix == engine.suffixes[0]), None)
+    return next((engine for engine in ENGINES.values() if path.suffix.lower() == engine.suffixes[0]), None)
 
 
 def read_export(path: Path, engine: Engine) -> tuple[Any, ModelCard, Export]:
@@ -67,8 +67,16 @@ def read_export(path: Path, engine: Engine) -> tuple[Any, ModelCard, Export]:
     except T3DError:
         raise
     except Exception as error:  # each library has several types of its own
-        reason = " ".join(str(error).split())[:200]
+        reason = _loss(path, engine) or " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{path}: cannot be read ({reason}); export the weights again, or copy all of it"
         ) from error
     return model, *from_text(text, file=path)
+
+
+def _loss(path: Path, engine: Engine) -> str:
+    """What of a file is not there, in plainer words than a library has for it."""
+    for half in map(path.with_suffix, engine.suffixes[1:]):
+        if not half.exists():
+            return f"{half.name}, its other half, is missing"
+    return "" if path.stat().st_size else "it is empty"

@@ -1,6 +1,7 @@
 """Exported networks as programs of PyTorch itself (.pt2): they run without the network's code. On the CPU only."""
 
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from torch.export import ExportedProgram
@@ -21,7 +22,13 @@ def save(program: ExportedProgram, path: Path, text: str) -> None:
 
 
 def read(path: Path) -> tuple[ExportedProgram, str | None]:
-    """Read a program; an archive without description gives an empty one."""
+    """Read a program and its description, None where the archive has none.
+
+    Raises:
+        ValueError: The file is no archive.
+    """
+    if not is_zipfile(path):  # PyTorch would log a traceback of its own
+        raise ValueError("not a whole archive")
     extra = {KEY: ""}
     program = torch.export.load(path, extra_files=extra)
     return program, extra[KEY] or None
