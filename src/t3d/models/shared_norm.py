@@ -10,7 +10,7 @@ from their definition.
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 _EACH_CHANNEL = (0, 2, 3, 4)
 
-Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Norm = nn.BatchNorm3d
 
 
 class Statistics(NamedTuple):
@@ -42,20 +42,28 @@ class Statistics(NamedTuple):
         return norm.weight * self.inverse_deviation(norm)
 
 
-def can_share(maps: Tensor, norms: Iterable[Norm]) -> bool:
+def can_share(maps: Tensor, norms: Iterable[nn.Module]) -> bool:
     """Whether these layers would normalise maps by their batch, and keep running statistics in PyTorch's usual way.
 
-    A compiler sees the plain layers, which it fuses by itself.
+    A compiler sees the plain layers, which it fuses by itself. Squares and products that are added up here would leave
+    the range of float16.
     """
-    if torch.compiler.is_compiling() or count(maps) == 1:
+    if torch.compiler.is_compiling() or count(maps) == 1 or torch.float16 in (maps.dtype, _autocast_to(maps)):
         return False
     norms = list(norms)
-    return all(map(_is_usual, norms)) and len({norm.eps for norm in norms}) == 1
+    usual = [norm for norm in norms if _is_usual(norm)]
+    return len(usual) == len(norms) and len({norm.eps for norm in usual}) == 1
 
 
-def _is_usual(norm: Norm) -> bool:
-    usual = type(norm) is nn.BatchNorm3d and norm.training and norm.affine  # others may exchange between processes
-    return usual and norm.momentum is not None and norm.running_mean is not None
+def _autocast_to(maps: Tensor) -> torch.dtype | None:
+    kind = maps.device.type
+    return torch.get_autocast_dtype(kind) if kind != "meta" and torch.is_autocast_enabled(kind) else None
+
+
+def _is_usual(norm: nn.Module) -> TypeGuard[Norm]:
+    if type(norm) is not Norm:  # subclasses may exchange their statistics between processes
+        return False
+    return norm.training and norm.affine and norm.momentum is not None and norm.running_mean is not None
 
 
 def statistics(maps: Tensor) -> Statistics:
