@@ -1,6 +1,7 @@
 """What every test may use: the shared real data (or a skip that says why), and small real videos made on the spot."""
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import torch
 from program import MICRO, Call, Outcome, write_dataset
 from t3d import cli
 from t3d.video.encode import write_video
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let started programs hear it, also in the background of a shell, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -131,25 +130,18 @@ def write_list(path: Path, rows: Sequence[dict[str, str]]) -> Path:
 
 
 def start(*arguments: object, launcher: Sequence[str] = ()) -> "subprocess.Popen[str]":
-    """Start the installed program as a process of its own, with one thread and no trace of an outer launcher.
-
-    It hears Ctrl-C also where the tests do not, as in the background of a shell.
-    """
+    """Start the installed program as a process of its own, with one thread and no trace of an outer launcher."""
     program = [str(Path(sys.executable).with_name("t3d"))]
     outer = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
     environment = {name: value for name, value in os.environ.items() if name not in outer}
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # or the program would inherit that it is ignored
-    try:
-        return subprocess.Popen(
-            [*(launcher or program), *map(str, arguments)],
-            env={**environment, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return subprocess.Popen(
+        [*(launcher or program), *map(str, arguments)],
+        env={**environment, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def finish(process: "subprocess.Popen[str]") -> Outcome:
