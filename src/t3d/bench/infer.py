@@ -15,6 +15,7 @@ from t3d.engine.checkpoints import ModelCard
 from t3d.engine.exports.engines import ENGINES
 from t3d.engine.exports.parity import noise_clips
 from t3d.engine.exports.write import translate
+from t3d.engine.heap import keep_freed_memory
 from t3d.engine.scorer import Scorer, torch_scorer
 from t3d.models.sizes import times
 from t3d.tensors import Logits, Views
@@ -101,6 +102,8 @@ def _ways(device: str) -> tuple[Way, ...]:
 
 
 def _torch(arch: str, way: Way, device: str) -> Scorer:
+    if not way.literal and device == "cpu":
+        keep_freed_memory()  # as `t3d evaluate` does
     network = build_network(arch, literal=way.literal, fold=not way.literal, device=device).eval()
     score = _plainly(network, device) if way.literal else torch_scorer(network, PixelSpec())
     kind = torch.device(device).type

@@ -151,7 +151,7 @@ class _Growth(torch.autograd.Function):
         grown, mean, variance, *kept = ctx.saved_tensors
         pairs, shared = _pairs(ctx.block), Statistics(mean, variance)
         through = Through(shared, pairs[0][0].norm)
-        grad = grads[0].clone(memory_format=memory_format(grown))  # what all layers say about the map adds up here
+        grad = grads[0]  # not to be written to: others may hold it
         channels, each = grown.shape[1], 2 if ctx.recompute else 3
         found: list[Tensor] = []
         for index in reversed(range(len(pairs))):
@@ -168,10 +168,10 @@ class _Growth(torch.autograd.Function):
             of_seen, of_weight = convolve_back(of_narrow, seen, squeeze.conv.weight)
             back = back_through(of_seen.to(grown.dtype), seen, maps=maps, shared=known, norm=squeeze.norm)
             through.add(back, squeeze.norm)
-            grad[:, :channels].addcmul_(back.grad, along_channels(known.scale(squeeze.norm), grad))
+            scale = along_channels(known.scale(squeeze.norm), grad)
+            grad = torch.addcmul(grad[:, :channels], back.grad, scale, out=back.grad)
             found = [back.weight, back.bias, of_weight, *of_grow, *found]
-        first = slice(channels)
-        return through.settle(grad[:, first], grown[:, first], first), None, *found
+        return through.settle(grad, grown[:, :channels], slice(channels)), None, *found
 
 
 def _pairs(block: DenseBlock) -> list[tuple[NormReluConv, NormReluConv]]:

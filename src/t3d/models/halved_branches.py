@@ -85,7 +85,7 @@ class _Halved(torch.autograd.Function):
         features, mean, variance, *_ = ctx.saved_tensors
         shared, branches = Statistics(mean, variance), ctx.branches
         through = Through(shared, branches[0].norm)
-        grad = torch.zeros_like(features)
+        grad: Tensor | None = None
         found: list[Tensor] = []
         widths = [branch.conv.out_channels for branch in branches]
         for branch, part in zip(branches, grads[0].split(widths, dim=1), strict=True):
@@ -93,8 +93,10 @@ class _Halved(torch.autograd.Function):
             of_seen, of_weight = _halve_back(part, seen, branch, ctx.pool)
             back = back_through(of_seen.to(features.dtype), seen, maps=features, shared=shared, norm=branch.norm)
             through.add(back, branch.norm)
-            grad.addcmul_(back.grad, along_channels(shared.scale(branch.norm), grad))
+            scale = along_channels(shared.scale(branch.norm), features)
+            grad = back.grad.mul_(scale) if grad is None else grad.addcmul_(back.grad, scale)
             found += [back.weight, back.bias, of_weight]
+        assert grad is not None  # there are branches
         return through.settle(grad, features, slice(None)), None, None, *found
 
 

@@ -85,11 +85,15 @@ def along_channels(values: Tensor, like: Tensor) -> Tensor:
 
 
 def rectified(maps: Tensor, shared: Statistics, norm: Norm) -> Tensor:
-    """Normalise by given statistics, scale, shift and rectify."""
-    return F.batch_norm(
+    """Normalise by given statistics, scale, shift and rectify; the maps may be some channels of larger ones."""
+    scale = shared.scale(norm)
+    if maps.dtype == scale.dtype:
+        shift = norm.bias - shared.mean * scale
+        return torch.mul(maps, along_channels(scale, maps)).add_(along_channels(shift, maps)).relu_()
+    return F.batch_norm(  # which has more digits in between than a half precision
         maps.contiguous(memory_format=memory_format(maps)),
-        shared.mean.to(norm.weight.dtype),
-        shared.variance.to(norm.weight.dtype),
+        shared.mean,
+        shared.variance,
         norm.weight,
         norm.bias,
         training=False,
@@ -112,15 +116,15 @@ def back_through(grad: Tensor, outcome: Tensor, *, maps: Tensor, shared: Statist
     """Undo `rectified` for a gradient.
 
     Args:
-        grad: Of what `rectified` gave.
-        outcome: What it gave.
+        grad: Of what `rectified` gave; written over.
+        outcome: What it gave; written over.
         maps: What it was given.
         shared: The statistics it used.
         norm: The layer.
     """
-    grad = torch.ops.aten.threshold_backward(grad, outcome, 0)
+    grad = torch.ops.aten.threshold_backward(grad, outcome, 0, grad_input=grad)
     bias = grad.sum(_EACH_CHANNEL, dtype=shared.mean.dtype)
-    centred = maps - along_channels(shared.mean, maps)
+    centred = torch.sub(maps, along_channels(shared.mean, maps), out=outcome)
     along = centred.mul_(grad).sum(_EACH_CHANNEL, dtype=shared.mean.dtype)
     return Back(grad, along * shared.inverse_deviation(norm), bias)
 
@@ -142,11 +146,12 @@ class Through:
         self.deviation[:channels] += scale * back.weight
 
     def settle(self, grad: Tensor, maps: Tensor, channels: slice) -> Tensor:
-        """Add it, in place, to the gradient of some channels, once every layer that saw these is counted in."""
+        """Add it to the gradient of some channels, once every layer that saw these is counted in."""
         number = count(maps)
         centred = maps - along_channels(self.shared.mean[channels], maps)
         slope = along_channels(-self.deviation[channels] * self.inverse_deviation[channels] / number, grad)
-        return grad.addcmul_(centred, slope).add_(along_channels(-self.mean[channels] / number, grad))
+        constant = along_channels(-self.mean[channels] / number, grad)
+        return torch.addcmul(grad, centred, slope, out=centred).add_(constant)
 
 
 def remember(norm: Norm, shared: Statistics, maps_count: int) -> None:

@@ -10,6 +10,7 @@ from lightning.fabric import Fabric
 from torch import distributed
 
 from t3d.config import Accelerator, Precision, ScoringOptions
+from t3d.engine.heap import keep_freed_memory
 from t3d.engine.opening import Opened
 from t3d.errors import ConfigError, T3DError
 from t3d.recipes.arithmetic import check_scoring
@@ -45,6 +46,8 @@ def scoring_fabric(network: Opened, options: ScoringOptions, *, devices: int = 1
     if not network.cpu_only:
         fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=devices)
         check_scoring(network.card, options.views.batch_size, device=fabric.device, precision=options.precision)
+        if fabric.device.type == "cpu":
+            keep_freed_memory()
         return fabric
     if options.accelerator == "cuda":
         raise ConfigError(f"{network.file}: is computed on the CPU; leave out --accelerator cuda, or give the run")
