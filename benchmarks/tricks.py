@@ -25,7 +25,7 @@ from t3d.models.sizes import Size, times
 from t3d.models.static_halving import smoothed
 
 _OURS = Way(name="ours")
-_KEPT = Way(name="ours, memory kept", keep_memory=True)
+_KEPT = Way(name="ours, memory kept", freed_memory="kept")
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def _by_smoothed_kernels(seen: Tensor, branch: NormReluConv, pool: Size) -> Tens
 
 _TRICKS: dict[str, tuple[Way, Callable[[], None]]] = {
     "literal": (LITERAL, _nothing),
-    "freed memory kept, alone": (replace(LITERAL, keep_memory=True), _nothing),
+    "freed memory kept, alone": (replace(LITERAL, freed_memory="kept"), _nothing),
     "averages before convolutions, alone": (_OURS, _averages_only),
     "kernels averaged instead, alone": (_OURS, _kernels_only),
     "dense block by hand, alone": (_OURS, _dense_only),

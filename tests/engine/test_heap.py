@@ -3,37 +3,45 @@ import sys
 
 import pytest
 
-from t3d.engine.heap import keep_freed_memory
+from t3d.engine import heap
 
-_FAULTS = """
-import resource, sys
+_HELD = """
+import sys
+from pathlib import Path
 import torch
-from t3d.engine.heap import keep_freed_memory
-if "keep" in sys.argv:
-    keep_freed_memory()
-def pages():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(16 * 2**20)  # 64 MiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(*(pages() for _ in range(6)))
+from t3d.engine import heap
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4 // 1024  # MiB
+for name in sys.argv[1:]:
+    getattr(heap, name)()
+torch.ones(1)
+before = resident()
+maps = [torch.ones(2**23) for _ in range(8)]  # 32 MiB each
+full = resident()
+del maps
+print(full - before, resident() - before)
 """
 
 
-def _pages(*arguments: str) -> list[int]:
-    """Pages that the system handed out for a tensor, and for as large ones after it was freed."""
-    ran = subprocess.run([sys.executable, "-c", _FAULTS, *arguments], capture_output=True, text=True, check=True)
-    return [int(word) for word in ran.stdout.split()]
-
-
-def test_freed_memory_is_used_again_instead_of_fetched_anew() -> None:
-    if not keep_freed_memory():
-        pytest.skip("this C library cannot be told to keep memory")
-    first, *_, last = _pages("keep")
-    assert last < first / 10
-    first, *_, last = _pages()
-    assert last > first / 2
+@pytest.mark.parametrize(
+    ("calls", "is_held"),
+    [
+        (("keep_freed_memory",), True),
+        (("return_freed_memory",), False),
+        (("keep_freed_memory", "return_freed_memory"), False),
+        (("return_freed_memory", "keep_freed_memory"), True),
+    ],
+)
+def test_freed_memory_stays_or_leaves_as_was_told_last(calls: tuple[str, ...], is_held: bool) -> None:
+    if not heap.keep_freed_memory():
+        pytest.skip("this C library cannot be told what to do with freed memory")
+    ran = subprocess.run([sys.executable, "-c", _HELD, *calls], capture_output=True, text=True, check=True)
+    full, after = (int(word) for word in ran.stdout.split())
+    assert full >= 256
+    assert after >= 250 if is_held else after <= 40
 
 
 def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not keep_freed_memory()
+    assert not heap.keep_freed_memory()
+    assert not heap.return_freed_memory()

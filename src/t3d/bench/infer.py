@@ -102,7 +102,7 @@ def _ways(device: str) -> tuple[Way, ...]:
 
 
 def _torch(arch: str, way: Way, device: str) -> Scorer:
-    if not way.literal and device == "cpu":
+    if not way.literal:
         keep_freed_memory()  # as `t3d evaluate` does
     network = build_network(arch, literal=way.literal, fold=not way.literal, device=device).eval()
     score = _plainly(network, device) if way.literal else torch_scorer(network, PixelSpec())

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from t3d.bench.networks import Shape, build_network, count_flops, has_literal, w
 from t3d.bench.rounds import Arm, Measured, Step, measure
 from t3d.bench.tables import Row, Table, Target, times_faster, times_the_memory, times_the_time
 from t3d.engine.convolutions import Rerouted, padded_in_time
-from t3d.engine.heap import keep_freed_memory
+from t3d.engine.heap import keep_freed_memory, return_freed_memory
 from t3d.models import create_model, recompute
 from t3d.models.dense_block import can_recompute
 from t3d.models.sizes import times
@@ -31,19 +32,19 @@ class Way:
     recompute: bool = False
     """Compute the dense blocks again on the way back, instead of keeping what they made."""
     channels_last: bool = False
-    keep_memory: bool = False
-    """Use freed memory again instead of giving it back, as `t3d train` does where memory is not what is wanting."""
+    freed_memory: Literal["as usual", "kept", "returned"] = "as usual"
+    """What becomes of it: `t3d train` keeps it, with `--recompute` it returns it."""
     compile: bool = False
 
 
 LITERAL = Way(name="literal", literal=True)
-_OURS = Way(name="ours", keep_memory=True)
-_RECOMPUTED = Way(name="ours, recompute", recompute=True)
+_OURS = Way(name="ours", freed_memory="kept")
+_RECOMPUTED = Way(name="ours, recompute", recompute=True, freed_memory="returned")
 _BF16 = replace(_OURS, name="ours, bf16", precision="bf16")
 _LAST = replace(_BF16, name="ours, bf16, channels last", channels_last=True)
 _COMPILED = tuple(replace(way, name=f"{way.name}, compiled", compile=True) for way in (_OURS, _LAST))
 _WAYS = (LITERAL, _OURS, _RECOMPUTED, _BF16, _LAST)
-_LEAST = Way(name="ours, recompute, bf16, channels last", recompute=True, precision="bf16", channels_last=True)
+_LEAST = replace(_RECOMPUTED, name="ours, recompute, bf16, channels last", precision="bf16", channels_last=True)
 _FRUGAL = (LITERAL, _OURS, _RECOMPUTED, _LEAST)
 
 _AIMED_AT: Shape = (4, 3, 16, 112, 112)
@@ -86,8 +87,10 @@ def bench_train(
 
 def training_step(*, arch: str, shape: Shape, way: Way = _OURS, device: str) -> Step:
     """Build a network and return a step: zero the gradients, forward, cross entropy, backward, SGD."""
-    if way.keep_memory and device == "cpu":
+    if way.freed_memory == "kept":
         keep_freed_memory()
+    elif way.freed_memory == "returned":
+        return_freed_memory()
     network = build_network(arch, literal=way.literal, device=device).train()
     if way.recompute:
         recompute(network)

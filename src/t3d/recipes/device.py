@@ -46,8 +46,7 @@ def scoring_fabric(network: Opened, options: ScoringOptions, *, devices: int = 1
     if not network.cpu_only:
         fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=devices)
         check_scoring(network.card, options.views.batch_size, device=fabric.device, precision=options.precision)
-        if fabric.device.type == "cpu":
-            keep_freed_memory()
+        keep_freed_memory()
         return fabric
     if options.accelerator == "cuda":
         raise ConfigError(f"{network.file}: is computed on the CPU; leave out --accelerator cuda, or give the run")

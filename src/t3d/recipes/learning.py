@@ -16,7 +16,7 @@ from t3d.data.pairs import PairClips, collate_pairs
 from t3d.data.samples import VideoList
 from t3d.engine.checkpoints import ModelCard, file_hash, initialise_from, weights_file
 from t3d.engine.classification import Classification
-from t3d.engine.heap import keep_freed_memory
+from t3d.engine.heap import keep_freed_memory, return_freed_memory
 from t3d.engine.hooks import RunHooks
 from t3d.engine.initialise import inflate_from, keep_fc
 from t3d.engine.loading import class_weights, drawing_weights, train_loader
@@ -156,7 +156,8 @@ def build_learner(
         model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # conv weights; maps follow them
     if run.recompute:
         recompute(model)
-    elif fabric.device.type == "cpu":
+        return_freed_memory()
+    else:
         keep_freed_memory()
     optimizer = build_optimizer(
         model,
