@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from arms import Instant
+from t3d.bench import load
 from t3d.bench.load import Files, bench_load, loader, ours, plain
 from t3d.bench.plain_loops import PLAIN_LOOPS, read_pyav
 from t3d.bench.rendered_videos import render_videos
@@ -85,5 +87,17 @@ def test_a_library_that_is_missing_is_said_to_be(files: Files, monkeypatch: pyte
 
 
 def test_videos_shorter_than_a_clip_are_named(make_video: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no video has the 63 frames of a clip"):
+    with pytest.raises(DataError, match="has 62 frames, fewer than the 63 of a clip; no video can be used"):
         bench_load([make_video(length=62)], tmp_path, rounds=1)
+
+
+def test_what_cannot_be_decoded_is_left_out_and_named(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no video")
+    arms = Instant()
+    monkeypatch.setattr(load, "measure", arms)
+    clips, _ = bench_load([broken, rendered], tmp_path, rounds=1)
+    assert "4 clips" in clips.title
+    assert any(note.startswith(f"Left out: {broken}: ") for note in clips.notes)

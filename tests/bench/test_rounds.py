@@ -55,6 +55,13 @@ def test_arms_are_built_one_after_the_other_and_asked_in_turn(tmp_path: Path) ->
     assert [(arm.name, len(arm.seconds), arm.error) for arm in measured] == [("A", 3, ""), ("B", 3, "")]
 
 
+def test_what_is_going_on_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arm = Arm(name="A", build=_writer, arguments={"journal": tmp_path / "journal", "letter": "A"})
+    with caplog.at_level("INFO", logger="t3d.bench"):
+        measure([arm], rounds=2, threads=1)
+    assert [record.message for record in caplog.records] == ["building A", "round 1 of 2", "round 2 of 2"]
+
+
 def test_a_step_that_is_shorter_than_a_turn_is_repeated_in_it(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     given = {"journal": journal, "letter": "A", "seconds": 0.1}

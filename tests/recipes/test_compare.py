@@ -39,7 +39,17 @@ def test_mean_and_deviation_over_splits(t3d: Call, tmp_path: Path) -> None:
 def test_rows_have_as_many_cells_as_the_head(t3d: Call, tmp_path: Path) -> None:
     runs = [_write(tmp_path / str(seed), split=1, seed=seed, top1=0.5) for seed in (0, 1)]
     lines = t3d("compare", *runs).out.splitlines()
-    assert {line.count("|") for line in lines} == {11}
+    assert {line.count("|") for line in lines} == {12}
+
+
+def test_what_computed_the_scores_is_said(t3d: Call, tmp_path: Path) -> None:
+    runs = [_write(tmp_path / str(seed), split=1, seed=seed, top1=0.5) for seed in (0, 1)]
+    metrics = json.loads((runs[1] / "metrics.json").read_text())
+    metrics["protocol"] |= {"engine": "openvino", "precision": "int8"}
+    (runs[1] / "metrics.json").write_text(json.dumps(metrics))
+    rows = t3d("compare", *runs).out.splitlines()
+    assert "| torch |" in rows[2]
+    assert "| openvino, int8 |" in rows[3]
 
 
 def test_different_data_have_no_common_mean(t3d: Call, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import t3d as package
 from program import MICRO, NUM_TEST, Call, write_list
@@ -167,7 +170,7 @@ def test_other_training_videos_may_be_compared_on(run: Path, dataset: Path, t3d:
     [
         ("export {run} --to onnx --precision int8", "--precision int8 is for --to openvino"),
         ("export {run} --to onnx --output {run}/a.xml", "must end in .onnx"),
-        ("export {run} --to torch --output {taken}", "exists; name another --output"),
+        ("export {run} --to torch --output {taken}", "exists; give --overwrite, or name another --output"),
         ("export {run}/absent", "no such run folder or weights file"),
         ("export {run} --calibration-clips 0", "--calibration-clips 0 must be at least 1"),
         ("export {run} --calibration-clips 64", "--calibration-clips 64 is for --precision int8"),
@@ -178,7 +181,11 @@ def test_other_training_videos_may_be_compared_on(run: Path, dataset: Path, t3d:
         ("evaluate {taken} --devices 2", "is computed on one device"),
         ("evaluate {run} --engine openvino --devices 2", "--devices 2: --engine openvino uses one"),
         ("evaluate {run} --engine onnxruntime --accelerator cuda", "--engine onnxruntime computes on the CPU"),
-        ("evaluate {run} --engine onnxruntime --precision bf16-mixed", "--engine onnxruntime cannot"),
+        (
+            "evaluate {run} --engine onnxruntime --precision bf16-mixed",
+            "leave it out, or use --engine torch or openvino",
+        ),
+        ("export {taken}", "is of t3d export; give the run folder or weights file it was made of"),
         ("evaluate {run}/absent.xml", "absent.xml: no such file; t3d export writes one"),
     ],
 )
@@ -190,6 +197,26 @@ def test_what_makes_no_sense_is_refused_in_one_line(
     assert outcome.err.startswith("t3d: error: ")
     assert outcome.err.count("\n") == 1
     assert says in outcome.err
+
+
+def test_an_export_of_weights_that_are_no_longer_there_is_used_with_a_warning(
+    run: Path, dataset: Path, t3d: Call, tmp_path: Path
+) -> None:
+    own, video = Path(shutil.copytree(run, tmp_path / "run")), dataset.parent / "clips" / "test0.mp4"
+    file = own / "network.pt2"
+    export = ("export", own, "--to", "torch", "--output", file)
+    assert t3d(*export).code == 0
+    with safe_open(own / "weights.safetensors", framework="pt") as weights:
+        tensors = {name: weights.get_tensor(name) * 3 for name in weights.keys()}  # noqa: SIM118  (not a dict)
+        save_file(tensors, own / "weights.safetensors", metadata=weights.metadata())
+    outdated = t3d("predict", file, video)
+    assert outdated.code == 0
+    assert "was exported from other weights than are there now; t3d export RUN --overwrite renews it" in outdated.err
+    assert t3d(*export).code == 2
+    assert t3d(*export, "--overwrite").code == 0
+    renewed = t3d("predict", file, video)
+    assert (renewed.code, renewed.err) == (0, "")
+    assert renewed.out != outdated.out
 
 
 def test_python_loads_what_was_exported(exported: Callable[..., Path], run: Path, dataset: Path) -> None:

@@ -3,6 +3,7 @@ import signal
 import time
 from collections.abc import Iterator
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -48,6 +49,29 @@ def test_tasks_are_read_only_a_little_ahead() -> None:
     next(results)
     assert len(read) == 2
     results.close()
+
+
+def _be_killed(pipe: Connection) -> None:
+    results = in_processes(_square, range(10, 20), num_workers=1)
+    pipe.send(next(results)[1])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_no_process_outlives_a_parent_that_was_killed() -> None:
+    context = get_context("spawn")
+    pipe, its_end = context.Pipe()
+    parent = context.Process(target=_be_killed, args=(its_end,))
+    parent.start()
+    worker = pipe.recv()
+    parent.join()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    pytest.fail("the worker is still there")
 
 
 def test_only_the_processes_of_the_pool_are_killed() -> None:

@@ -77,7 +77,7 @@ def test_a_source_that_moved_is_another(t3d: Call, here: Path, tmp_path: Path) -
     here.rename(moved)
     refused = t3d("data", "prepare", moved, out, *SMALL)
     assert refused.code == 2
-    assert f"was prepared with source {here}; repeat that, name a new folder, or --overwrite" in refused.err
+    assert f"was prepared from {here}; repeat that, name a new folder, or --overwrite" in refused.err
     assert _stamps(out) == before
     assert t3d("data", "prepare", moved, out, *SMALL, "--overwrite").code == 0
     after = _stamps(out)
@@ -135,7 +135,7 @@ def test_other_flags_are_refused_and_overwrite_begins_anew(t3d: Call, here: Path
     before = _stamps(out)
     refused = t3d("data", "prepare", here, out, *SMALL, "--crf", 30)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "was prepared with crf 23; repeat that, name a new folder, or --overwrite" in refused.err
+    assert "was prepared with --crf 23; repeat that, name a new folder, or --overwrite" in refused.err
     assert _stamps(out) == before
     (here / "clips" / "train0.mp4").unlink()
     assert t3d("data", "prepare", here, out, *SMALL, "--crf", 30, "--overwrite").code == 0
@@ -259,6 +259,59 @@ def test_values_out_of_range_are_named(flags: tuple[object, ...], t3d: Call, her
     assert outcome.code == 2
     assert str(flags[0]) in outcome.err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_flags_of_before_are_said_as_they_are_given(t3d: Call, here: Path, tmp_path: Path) -> None:
+    assert t3d("data", "prepare", here, tmp_path / "out", *SMALL, "--trim").code == 0
+    refused = t3d("data", "prepare", here, tmp_path / "out", *SMALL, "--keyframes", 4)
+    assert "was prepared with --keyframes 8, with --trim; repeat that" in refused.err
+
+
+def test_listed_videos_that_are_missing_are_named(t3d: Call, here: Path, tmp_path: Path) -> None:
+    (here / "clips" / "train1.mp4").unlink()
+    outcome = t3d("data", "prepare", here, tmp_path / "out", *SMALL)
+    assert outcome.code == 0
+    assert f"1 of 13 listed videos are not there, the first {here / 'clips' / 'train1.mp4'}; left out" in outcome.err
+
+
+@pytest.mark.parametrize("harm", ["remove", "cut"])
+def test_a_damaged_description_is_named_and_overwrite_mends_it(
+    harm: str, t3d: Call, here: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("data", "prepare", here, out, *SMALL)
+    assert t3d(*command).code == 0
+    description = out / "prepared.json"
+    description.write_text(description.read_text()[:20])
+    if harm == "remove":
+        description.unlink()
+    refused = t3d(*command)
+    assert refused.code == 2
+    assert refused.err == (f"t3d: error: {description}: missing or damaged; --overwrite prepares all videos anew\n")
+    assert t3d(*command, "--overwrite").code == 0
+    assert json.loads(description.read_text())["complete"]
+    assert _lengths(out) == _lengths(here)
+
+
+def test_what_is_prepared_by_half_is_not_trained_on(t3d: Call, here: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert t3d("data", "prepare", here, out, *SMALL).code == 0
+    description = json.loads((out / "prepared.json").read_text())
+    (out / "prepared.json").write_text(json.dumps({**description, "complete": False}))
+    for data in (out, out / "videos.csv"):
+        refused = t3d("train", data, "--output", tmp_path / "run", *MICRO)
+        assert refused.code == 2
+        assert f"{out}: was not prepared to its end; repeat the t3d data prepare" in refused.err
+
+
+def test_folders_that_nothing_is_left_in_are_removed(t3d: Call, here: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(here / "clips", tmp_path / "videos" / "a")
+    shutil.copytree(here / "clips", tmp_path / "videos" / "b")
+    assert t3d("data", "prepare", tmp_path / "videos", out, *SMALL).code == 0
+    shutil.rmtree(tmp_path / "videos" / "b")
+    assert t3d("data", "prepare", tmp_path / "videos", out, *SMALL).code == 0
+    assert [path.name for path in out.iterdir() if path.is_dir()] == ["a"]
 
 
 def test_data_alone_still_shows_a_folder_of_that_name(

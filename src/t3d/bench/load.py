@@ -17,9 +17,9 @@ from t3d.bench.tables import Row, Table, Target, times_faster
 from t3d.data.clips import ClipKey, EpochSampler, TrainClips, seeded
 from t3d.data.samples import Sample
 from t3d.engine.loading import train_loader
-from t3d.errors import ConfigError, DataError
+from t3d.errors import ConfigError, DataError, DecodeError
 from t3d.video.decode import open_video
-from t3d.video.preparation import PreparedForm, prepare_video
+from t3d.video.preparation import NotFaithfulError, PreparedForm, prepare_video
 from t3d.video.pyav_reader import PyAVVideo, forget_files
 from t3d.video.sampling import random_clip
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
@@ -42,6 +42,8 @@ class Files:
     original: Sequence[Path]
     prepared: Sequence[Path]
     lengths: Sequence[int]
+    left_out: Sequence[str] = ()
+    """What could not be used, and why."""
 
     def clips(self) -> list[tuple[int, list[int]]]:
         """Number of the video and frames of each clip, drawn as `TrainClips` draws them in the first epochs."""
@@ -56,12 +58,12 @@ def bench_load(videos: Sequence[Path], folder: Path, *, rounds: int) -> list[Tab
     """Prepare the videos, then time single clips on one thread, and epochs of the loader of a training.
 
     Args:
-        videos: Those shorter than a clip are left out.
+        videos: Those that are shorter than a clip, or cannot be decoded, are left out.
         folder: For the prepared files.
         rounds: Timed steps of each arm.
 
     Raises:
-        DataError: Every video is too short.
+        DataError: None is left.
     """
     files = _prepare(videos, folder)
     return [_single_clips(files, rounds=rounds), _epochs(files, rounds=rounds)]
@@ -132,18 +134,29 @@ def _prepare(videos: Sequence[Path], folder: Path) -> Files:
     original: list[Path] = []
     prepared: list[Path] = []
     lengths: list[int] = []
+    left_out: list[str] = []
     for path in videos:
-        with PyAVVideo(path) as video:
-            if len(video) < _CLIP.span:
-                continue
-            target = folder / f"prepared{len(original)}.mp4"
-            prepare_video(video, target, PreparedForm(short_side=_PIXELS.resize), first=0, last=len(video))
-            original.append(path)
-            prepared.append(target)
-            lengths.append(len(video))
+        target = folder / f"prepared{len(original)}.mp4"
+        try:
+            length = _prepared(path, target)
+        except (DecodeError, NotFaithfulError) as error:
+            left_out.append(str(error))
+            continue
+        original.append(path)
+        prepared.append(target)
+        lengths.append(length)
     if not original:
-        raise DataError(f"{videos[0]}: no video has the {_CLIP.span} frames of a clip; name longer ones")
-    return Files(original=original, prepared=prepared, lengths=lengths)
+        raise DataError(f"{left_out[0]}; no video can be used: name others")
+    return Files(original=original, prepared=prepared, lengths=lengths, left_out=left_out)
+
+
+def _prepared(path: Path, target: Path) -> int:
+    """Prepare a video, and give its length."""
+    with PyAVVideo(path) as video:
+        if len(video) < _CLIP.span:
+            raise DecodeError(f"{path}: has {len(video)} frames, fewer than the {_CLIP.span} of a clip")
+        prepare_video(video, target, PreparedForm(short_side=_PIXELS.resize), first=0, last=len(video))
+        return len(video)
 
 
 def _single_clips(files: Files, *, rounds: int) -> Table:
@@ -172,7 +185,12 @@ def _single_clips(files: Files, *, rounds: int) -> Table:
                 reached=times_faster(rows, ["ours, prepared files"]),
             )
         ],
-        notes=[_sizes(files), _rates(measured, num_clips), _VISITS],
+        notes=[
+            _sizes(files),
+            *(f"Left out: {reason}." for reason in files.left_out),
+            _rates(measured, num_clips),
+            _VISITS,
+        ],
     )
 
 

@@ -1,9 +1,10 @@
 """Times arms against each other, each in a process of its own, in turn: A B C A B C ... What a step does is its own.
 
-Nothing here prints, and nothing is averaged away: every round's seconds are kept, so that ratios are taken within a
-round and a busy machine is unfair to all arms alike.
+Nothing here prints, though what is going on is logged, and nothing is averaged away: every round's seconds are kept, so
+that ratios are taken within a round and a busy machine is unfair to all arms alike.
 """
 
+import logging
 import os
 import statistics
 import time
@@ -22,6 +23,8 @@ from t3d.engine.interrupts import children_ignore_interrupts
 from t3d.errors import T3DError
 
 Step = Callable[[], object]
+
+_LOG = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 0.05
 """Pause before each step: threads of the arm before it may go on spinning for some milliseconds."""
@@ -81,10 +84,12 @@ def measure(
     with ExitStack() as stack:
         runners = []
         for arm in arms:  # one after the other: what builds does not meet what is built
+            _LOG.info("building %s", arm.name)
             runner = stack.enter_context(_started(arm, threads))
             runner.prepare(warm_up, shortest_seconds)
             runners.append(runner)
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
+            _LOG.info("round %d of %d", number, rounds)
             for runner in runners:
                 runner.time_step()
         return [runner.measured() for runner in runners]

@@ -59,6 +59,8 @@ class ExportConfig:
     0.0001 for float32, 0.05 for bf16, and for int8 0.1 with the same likeliest class for nine clips of ten."""
     backend: Backend = "pyav"
     """Library that decodes videos."""
+    overwrite: bool = False
+    """Replace what is there under the name of the file."""
 
     def __post_init__(self) -> None:
         at_least(1, calibration_clips=self.calibration_clips)

@@ -42,6 +42,8 @@ class Mirror:
     """Files to be copied as they are, by their paths in the copy."""
     rows: tuple[dict[str, str], ...] = ()
     """Of the table `TABLE_NAME`, as if no file were cut; none where the dataset is no table."""
+    missing: tuple[Path, ...] = ()
+    """Files that the table names and that are not there."""
 
     def table(self, *, uncut: Container[str]) -> list[dict[str, str]]:
         """The rows; those of parts lose their seconds, unless the part became the whole file after all."""
@@ -91,12 +93,14 @@ def _of_table(path: Path, rows: Sequence[Row], *, trim: bool) -> Mirror:
                 f"{row.where}: {other} and {piece.source.path} would both become {piece.target}; rename one"
             )
         copies.append(_copied(row, sample, piece.target))
-    present = tuple(piece for piece in pieces.values() if piece.source.path.is_file())
+    is_there = {target: piece.source.path.is_file() for target, piece in pieces.items()}
+    present = tuple(piece for target, piece in pieces.items() if is_there[target])
+    missing = tuple(piece.source.path for target, piece in pieces.items() if not is_there[target])
     if not present:
         raise DataError(
             f"{path}: none of its videos is there, the first would be {path.parent / samples[0].path}; unpack them"
         )
-    return Mirror(pieces=present, lists={}, rows=tuple(copies))
+    return Mirror(pieces=present, lists={}, rows=tuple(copies), missing=missing)
 
 
 def _piece(folder: Path, sample: Sample, *, trim: bool) -> Piece:

@@ -26,6 +26,7 @@ from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "weights.safetensors"
 LAST_NAME = "last.safetensors"
+_EXPORTED = (".xml", ".onnx", ".pt2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,8 @@ def weights_file(path: Path) -> Path:
         return file
     if not path.exists():
         raise CheckpointError(f"{path}: no such run folder or weights file")
+    if path.suffix.lower() in _EXPORTED or (path.suffix == ".bin" and path.with_suffix(".xml").exists()):
+        raise CheckpointError(f"{path}: is of t3d export; give the run folder or weights file it was made of")
     return path
 
 
@@ -229,4 +232,5 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    words = " ".join(str(error).split())[:200]
+    return f"it lacks {words}" if isinstance(error, KeyError) else words

@@ -43,9 +43,19 @@ class Opened:
         """Folder of the run the weights are of; of an exported file only where these are still there, or beside it."""
         if self.export is None:
             return self.file.parent
+        return next((place.parent for place in self._places if _is_file(place, self.export.weights_sha256)), None)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it was exported from weights in the place of which there are others now."""
+        return self.run is None and any(place.is_file() for place in self._places)
+
+    @property
+    def _places(self) -> tuple[Path, ...]:
+        """Where the weights of an exported file may be; a folder may have been moved as a whole."""
+        assert self.export is not None
         named = Path(self.export.weights)
-        places = (named, self.file.with_name(named.name))  # a folder may have been moved as a whole
-        return next((place.parent for place in places if _is_file(place, self.export.weights_sha256)), None)
+        return named, self.file.with_name(named.name)
 
 
 def open_network(path: Path, *, engine: str = "auto", precision: str = "32-true") -> Opened:
@@ -88,7 +98,11 @@ def _in_torch(path: Path, precision: str) -> Opened:
 def _translated(path: Path, engine: Engine, precision: str) -> Opened:
     wanted = PRECISIONS[precision]
     if wanted not in engine.precisions:
-        raise ConfigError(f"--precision {precision}: --engine {engine.name} cannot; leave it out")
+        able = ["torch", *(name for name, other in ENGINES.items() if wanted in other.precisions)]
+        raise ConfigError(
+            f"--precision {precision}: --engine {engine.name} computes in {' or '.join(engine.precisions)}; leave it "
+            f"out, or use --engine {' or '.join(able)}"
+        )
     network, card = load_model(path)
     model = translate(network, card, engine=engine)
     return Opened(

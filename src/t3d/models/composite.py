@@ -58,7 +58,7 @@ def convolve_back(
     before = zeros if real else 0
     of_maps, of_weight, _ = torch.ops.aten.convolution_backward(
         grad,
-        F.pad(maps, (0, 0, 0, 0, before, before)).to(grad.dtype),
+        (F.pad(maps, (0, 0, 0, 0, before, before)) if before else maps).to(grad.dtype),  # padding by none copies
         weight.to(grad.dtype),
         None,
         stride,

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from t3d.errors import ConfigError
 from t3d.models.composite import NormReluConv, convolve_back
 from t3d.models.shared_norm import (
+    Room,
     Statistics,
     Through,
     along_channels,
@@ -131,9 +132,10 @@ class _Growth(torch.autograd.Function):
         grown, shared = _room(features, channels + block.appended)
         _append(grown, shared, features, channels)
         kept: list[Tensor] = []
+        room = Room(grown)
         for squeeze, grow in _pairs(block):
             seen = shared.first(channels)
-            narrow = squeeze.conv(rectified(grown[:, :channels], seen, squeeze.norm))
+            narrow = squeeze.conv(rectified(grown[:, :channels], seen, squeeze.norm, room))
             own = statistics(narrow)
             appended = grow.conv(rectified(narrow, own, grow.norm))
             remember(squeeze.norm, seen, number)
@@ -151,6 +153,7 @@ class _Growth(torch.autograd.Function):
         grown, mean, variance, *kept = ctx.saved_tensors
         pairs, shared = _pairs(ctx.block), Statistics(mean, variance)
         through = Through(shared, pairs[0][0].norm)
+        room = Room(grown)
         grad = grads[0]  # not to be written to: others may hold it
         channels, each = grown.shape[1], 2 if ctx.recompute else 3
         found: list[Tensor] = []
@@ -161,7 +164,7 @@ class _Growth(torch.autograd.Function):
             new = slice(channels, channels + grow.conv.out_channels)
             of_new = through.settle(grad[:, new], grown[:, new], new).to(ctx.format)
             maps, known = grown[:, :channels], shared.first(channels)
-            seen = rectified(maps, known, squeeze.norm)
+            seen = rectified(maps, known, squeeze.norm, room)
             if not narrow:
                 narrow = [F.conv3d(seen.to(ctx.format), squeeze.conv.weight.to(ctx.format))]
             of_narrow, of_grow = _back_to_narrow(of_new, narrow[0], Statistics(own_mean, own_variance), grow)

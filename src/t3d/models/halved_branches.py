@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from t3d.models.composite import NormReluConv, convolve_back
 from t3d.models.halving import Halving
 from t3d.models.shared_norm import (
+    Room,
     Statistics,
     Through,
     along_channels,
@@ -71,9 +72,9 @@ class _Halved(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         shared = statistics(features)
-        parts = []
+        room, parts = Room(features), []
         for branch in branches:
-            parts.append(_halve(rectified(features, shared, branch.norm), branch, pool))
+            parts.append(_halve(rectified(features, shared, branch.norm, room), branch, pool))
             remember(branch.norm, shared, count(features))
         ctx.branches, ctx.pool = branches, pool
         ctx.save_for_backward(features, *shared, *parameters)
@@ -85,11 +86,12 @@ class _Halved(torch.autograd.Function):
         features, mean, variance, *_ = ctx.saved_tensors
         shared, branches = Statistics(mean, variance), ctx.branches
         through = Through(shared, branches[0].norm)
+        room = Room(features)
         grad: Tensor | None = None
         found: list[Tensor] = []
         widths = [branch.conv.out_channels for branch in branches]
         for branch, part in zip(branches, grads[0].split(widths, dim=1), strict=True):
-            seen = rectified(features, shared, branch.norm)
+            seen = rectified(features, shared, branch.norm, room)
             of_seen, of_weight = _halve_back(part, seen, branch, ctx.pool)
             back = back_through(of_seen.to(features.dtype), seen, maps=features, shared=shared, norm=branch.norm)
             through.add(back, branch.norm)

@@ -84,12 +84,42 @@ def along_channels(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.dtype).view(1, -1, 1, 1, 1)
 
 
-def rectified(maps: Tensor, shared: Statistics, norm: Norm) -> Tensor:
-    """Normalise by given statistics, scale, shift and rectify; the maps may be some channels of larger ones."""
+class Room:
+    """Memory for one map after the other, each of which is written over by the next: warm, and fetched only once.
+
+    Args:
+        widest: A map like these, and as large as the largest; only its form counts.
+    """
+
+    def __init__(self, widest: Tensor) -> None:
+        self.widest = widest
+        self.values: Tensor | None = None
+
+    def of(self, channels: int) -> Tensor:
+        """A map of so many channels, (B, C, T, H, W)."""
+        if self.values is None:
+            self.values = self.widest.new_empty(self.widest.numel())
+        batch, _, *places = self.widest.shape
+        values = self.values[: batch * channels * math.prod(places)]
+        if memory_format(self.widest) == torch.channels_last_3d:
+            return values.view(batch, *places, channels).movedim(-1, 1)
+        return values.view(batch, channels, *places)
+
+
+def rectified(maps: Tensor, shared: Statistics, norm: Norm, room: Room | None = None) -> Tensor:
+    """Normalise by given statistics, scale, shift and rectify.
+
+    Args:
+        maps: They may be some channels of larger ones.
+        shared: The statistics.
+        norm: The layer.
+        room: Where to write it, if there.
+    """
     scale = shared.scale(norm)
     if maps.dtype == scale.dtype:
         shift = norm.bias - shared.mean * scale
-        return torch.mul(maps, along_channels(scale, maps)).add_(along_channels(shift, maps)).relu_()
+        out = None if room is None else room.of(maps.shape[1])
+        return torch.mul(maps, along_channels(scale, maps), out=out).add_(along_channels(shift, maps)).relu_()
     return F.batch_norm(  # which has more digits in between than a half precision
         maps.contiguous(memory_format=memory_format(maps)),
         shared.mean,

@@ -1,7 +1,9 @@
 """Measure this package beside other ways of doing the same work, and set what was found against what was aimed at."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,8 @@ def run(config: BenchConfig, *, command: str) -> dict[str, Any]:
         make_folder(config.output)
     machine = describe_machine(threads=threads_of(config), device=device_of(config))
     say("measuring; what else this machine does meanwhile is measured, too")
-    found = KINDS[config.kind](config)
+    with _told("t3d.bench"):
+        found = KINDS[config.kind](config)
     document = {
         "kind": config.kind,
         "command": command,
@@ -48,6 +51,27 @@ def show(document: dict[str, Any], config: BenchConfig) -> int:
     """Print the document."""
     print(json.dumps(document, indent=2) if config.json else markdown(document).rstrip("\n"))
     return 0
+
+
+class _Teller(logging.Handler):
+    """Shows what is logged as progress."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Show what is logged under a name."""
+    logger, teller = logging.getLogger(name), _Teller()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(teller)
+    try:
+        yield
+    finally:
+        logger.removeHandler(teller)
+        logger.setLevel(before)
 
 
 def _write(path: Path, document: dict[str, Any], pictures: Mapping[str, Figure]) -> None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from t3d.data.formats import load_videos
+from t3d.data.manifest import read_description
 from t3d.data.samples import Subset, VideoList
 from t3d.data.shapes import render_shapes
 from t3d.errors import DataError
@@ -14,8 +15,16 @@ BUILT_IN = "temporal-shapes"
 
 
 def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -> VideoList:
-    """Load one list of a dataset; its warnings are for the caller to show, once nothing worse has come up."""
-    return load_videos(resolve(data), subset=subset, split=split, format=format)
+    """Load one list of a dataset; its warnings are for the caller to show, once nothing worse has come up.
+
+    Raises:
+        DataError: There is none, or it is a prepared one that is not complete.
+    """
+    root = resolve(data)
+    folder = root if root.is_dir() else root.parent
+    if read_description(folder).get("complete") is False:
+        raise DataError(f"{folder}: was not prepared to its end; repeat the t3d data prepare that was interrupted")
+    return load_videos(root, subset=subset, split=split, format=format)
 
 
 def resolve(data: Path) -> Path:

@@ -14,6 +14,7 @@ from t3d.engine.heap import keep_freed_memory
 from t3d.engine.opening import Opened
 from t3d.errors import ConfigError, T3DError
 from t3d.recipes.arithmetic import check_scoring
+from t3d.recipes.console import warn
 from t3d.recipes.processes import is_first_process
 
 
@@ -48,6 +49,10 @@ def scoring_fabric(network: Opened, options: ScoringOptions, *, devices: int = 1
         check_scoring(network.card, options.views.batch_size, device=fabric.device, precision=options.precision)
         keep_freed_memory()
         return fabric
+    if network.is_outdated:
+        warn(
+            f"{network.file}: was exported from other weights than are there now; t3d export RUN --overwrite renews it"
+        )
     if options.accelerator == "cuda":
         raise ConfigError(f"{network.file}: is computed on the CPU; leave out --accelerator cuda, or give the run")
     if devices > 1:

@@ -75,8 +75,8 @@ def _output(config: ExportConfig, engine: Engine) -> Path:
     if output.suffix != suffix:
         raise ConfigError(f"--output {output}: must end in {suffix} with --to {config.target}")
     for file in (output.with_suffix(end) for end in engine.suffixes):
-        if file.exists():
-            raise ConfigError(f"{file}: exists; name another --output")
+        if file.exists() and not config.overwrite:
+            raise ConfigError(f"{file}: exists; give --overwrite, or name another --output")
     return output
 
 

@@ -236,6 +236,8 @@ def learn(
         measure: What the log calls the share of right answers.
     """
     loader, sampler = loading
+    if config.run.compile:
+        say("compiling the training step, minutes where nothing is kept of an earlier start; Ctrl-C twice ends at once")
     schedule, first_step = config.schedule, learner.progress.step
     with bar("learning", total=num_steps) as shown:
         console = TrainingReporter(

@@ -9,7 +9,9 @@ from typing import Any
 
 from t3d.recipes.evaluated import Evaluated, kind
 
-_HEAD = "| run | dataset | split | seed | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"
+_HEAD = (
+    "| run | dataset | split | seed | engine | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,7 @@ def _row(name: str, values: Mapping[str, Any]) -> str:
         values["dataset"]["name"],
         values["dataset"]["split_number"],
         values["seed"],
+        _engine(values),
         values["protocol"]["views"],
         video["num_videos"],
         *(_percent(value) for value in (video["top1"], video["top5"], video["mean_class"], values["clip"]["top1"])),
@@ -85,8 +88,15 @@ def _mean_row(same: Kind) -> str:
     seeds = sorted({values["seed"] for values in runs}, key=lambda seed: (str(type(seed)), seed))  # or several
     first = runs[0]
     cells = [f"**mean of {len(runs)}**, {same.name}", first["dataset"]["name"]]
-    cells += [_listed(splits), _listed(seeds), first["protocol"]["views"], "", *map(_spread, means(same).values())]
+    cells += [_listed(splits), _listed(seeds), _engine(first), first["protocol"]["views"], ""]
+    cells += map(_spread, means(same).values())
     return "| " + " | ".join(cells) + " |"
+
+
+def _engine(values: Mapping[str, Any]) -> str:
+    """What computed the scores, and in which number format."""
+    protocol = values["protocol"]
+    return ", ".join(protocol[key] for key in ("engine", "precision") if protocol.get(key))
 
 
 def _spread(known: tuple[float, float] | None) -> str:

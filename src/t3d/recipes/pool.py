@@ -1,9 +1,11 @@
 """The same work on many things in processes of their own, ended at once when the command is."""
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 import torch
@@ -31,9 +33,7 @@ def in_processes(
     if num_workers == 0:
         yield from map(function, tasks)
         return
-    with ProcessPoolExecutor(
-        num_workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
         try:
             yield from _results(pool, function, tasks, most=2 * num_workers)
         except BrokenProcessPool as error:
@@ -42,6 +42,19 @@ def in_processes(
             for process in list(pool._processes.values()):  # `kill_workers` is of Python 3.14
                 process.kill()
             raise
+
+
+def _begin() -> None:
+    """What a process does first: take one thread, and watch for the end of its parent, which may have been killed."""
+    torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _results(

@@ -25,7 +25,7 @@ from t3d.data.manifest import (
 from t3d.data.mirror import TABLE_NAME, Mirror, mirror_dataset
 from t3d.errors import ConfigError
 from t3d.files import complete, write_csv, write_text
-from t3d.recipes.console import counted
+from t3d.recipes.console import counted, warn
 from t3d.recipes.datasets import resolve
 from t3d.recipes.folders import alone, make_folder
 from t3d.recipes.pool import in_processes
@@ -45,6 +45,9 @@ def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
     """
     root, folder = resolve(config.data), config.output
     mirror = mirror_dataset(root, format=config.format, trim=config.trim)
+    if mirror.missing:
+        total = len(mirror.missing) + len(mirror.pieces)
+        warn(f"{len(mirror.missing)} of {total} listed videos are not there, the first {mirror.missing[0]}; left out")
     form = PreparedForm(short_side=config.short_side, keyframes=config.keyframes, crf=config.crf)
     settings: dict[str, Any] = {"source": str(root.resolve()), **asdict(form), "trim": config.trim}
     _check_folder(folder, root, settings, overwrite=config.overwrite)
@@ -96,15 +99,25 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
         raise ConfigError(f"{folder}: lies in the dataset itself; name a folder elsewhere")
     if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):  # a lock, halves of files
         before = read_description(folder).get("settings")
-        if before is None:
+        if before is None and not read_manifest(folder):
             raise ConfigError(f"{folder}: holds other files; name a new folder")
-        if before != settings and not overwrite:
+        if before is None and not overwrite:
+            raise ConfigError(f"{folder / DESCRIPTION}: missing or damaged; --overwrite prepares all videos anew")
+        if before not in (None, settings) and not overwrite:
             different = ", ".join(
-                f"{name} {before.get(name)}" for name in settings if before.get(name) != settings[name]
+                _flag(name, before.get(name)) for name in settings if before.get(name) != settings[name]
             )
-            raise ConfigError(
-                f"{folder}: was prepared with {different}; repeat that, name a new folder, or --overwrite"
-            )
+            raise ConfigError(f"{folder}: was prepared {different}; repeat that, name a new folder, or --overwrite")
+
+
+def _flag(name: str, value: object) -> str:
+    """A setting as the command line has it."""
+    if name == "source":
+        return f"from {value}"
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {flag}"
+    return f"with {flag} {value}"
 
 
 def _kept(folder: Path, mirror: Mirror) -> dict[str, Entry]:
@@ -123,8 +136,16 @@ def _remove(folder: Path, paths: Iterable[str], *, kept: Iterable[Entry] = ()) -
     """Remove files, and only then forget that they are ours."""
     for path in paths:
         (folder / path).unlink(missing_ok=True)
+        _remove_empty((folder / path).parent, within=folder)
     write_manifest(folder, kept)
     _remove_halves(folder)
+
+
+def _remove_empty(place: Path, *, within: Path) -> None:
+    """Remove folders that hold nothing any more."""
+    while place != within and place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
+        place = place.parent
 
 
 def _made(folder: Path, tasks: Sequence[Task], *, num_workers: int) -> list[Entry]:

@@ -153,7 +153,7 @@ def test_an_engine_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     path = tmp_path / f"any{ENGINES[name].suffixes[0]}"
-    path.touch()
+    path.write_text("anything")
     with pytest.raises(ConfigError, match=says):
         read_export(path, ENGINES[name])
 
@@ -177,10 +177,11 @@ def test_what_is_left_of_a_copy_is_said_in_plain_words(
     half.write_text("<net/>")
     with pytest.raises(CheckpointError, match=r"half\.bin, its other half, is missing"):
         read_export(half, ENGINES["openvino"])
-    empty = tmp_path / "empty.pt2"
-    empty.touch()
-    with pytest.raises(CheckpointError, match="it is empty"):
-        read_export(empty, ENGINES["torch"])
+    for name, suffix in (("torch", ".pt2"), ("onnxruntime", ".onnx")):
+        empty = tmp_path / f"empty{suffix}"
+        empty.touch()
+        with pytest.raises(CheckpointError, match=f"empty{suffix}: is empty; export the weights again"):
+            read_export(empty, ENGINES[name])
     cut = _write(tmp_path, translated("torch"), "torch", export)
     cut.write_bytes(cut.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match="not a whole archive"):

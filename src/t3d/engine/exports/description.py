@@ -62,6 +62,7 @@ def from_text(text: str | None, *, file: Path) -> tuple[ModelCard, Export]:
             raise ValueError(f"schema version {values['schema_version']} is newer than this t3d ({SCHEMA_VERSION})")
         return ModelCard.from_json(json.dumps(values["model"])), Export(**values["export"])
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(
-            f"{file}: its description cannot be read ({error}); update t3d or export the weights again"
+            f"{file}: its description cannot be read ({reason}); update t3d or export the weights again"
         ) from error

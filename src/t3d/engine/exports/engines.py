@@ -62,6 +62,8 @@ def read_export(path: Path, engine: Engine) -> tuple[Any, ModelCard, Export]:
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; t3d export writes one, or give a run folder")
+    if not path.stat().st_size:  # a whole ONNX graph of nothing
+        raise CheckpointError(f"{path}: is empty; export the weights again, or copy all of it")
     try:
         model, text = engine.read(path)
     except T3DError:
@@ -76,7 +78,5 @@ def read_export(path: Path, engine: Engine) -> tuple[Any, ModelCard, Export]:
 
 def _loss(path: Path, engine: Engine) -> str:
     """What of a file is not there, in plainer words than a library has for it."""
-    for half in map(path.with_suffix, engine.suffixes[1:]):
-        if not half.exists():
-            return f"{half.name}, its other half, is missing"
-    return "" if path.stat().st_size else "it is empty"
+    missing = (half.name for half in map(path.with_suffix, engine.suffixes[1:]) if not half.exists())
+    return next((f"{name}, its other half, is missing" for name in missing), "")

@@ -49,7 +49,7 @@ class Check:
         if found.difference > self.tolerance.difference:
             raise CheckpointError(
                 f"logits differ from PyTorch's in float32 by {found.difference:.2g} of the largest one, more than the "
-                f"{self.tolerance.difference:g} that --tolerance lets pass; use a finer --precision"
+                f"{self.tolerance.difference:g} that is let pass; give a larger --tolerance if this is near enough"
             )
         if found.agreement < self.tolerance.agreement:
             raise CheckpointError(
