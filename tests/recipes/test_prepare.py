@@ -298,8 +298,8 @@ def test_what_is_prepared_by_half_is_not_trained_on(t3d: Call, here: Path, tmp_p
     assert t3d("data", "prepare", here, out, *SMALL).code == 0
     description = json.loads((out / "prepared.json").read_text())
     (out / "prepared.json").write_text(json.dumps({**description, "complete": False}))
-    for data in (out, out / "videos.csv"):
-        refused = t3d("train", data, "--output", tmp_path / "run", *MICRO)
+    for verb, data in (("train", out), ("train", out / "videos.csv"), ("transfer", out)):
+        refused = t3d(verb, data, "--output", tmp_path / "run", *MICRO)
         assert refused.code == 2
         assert f"{out}: was not prepared to its end; repeat the t3d data prepare" in refused.err
 

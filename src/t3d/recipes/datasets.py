@@ -15,28 +15,23 @@ BUILT_IN = "temporal-shapes"
 
 
 def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -> VideoList:
-    """Load one list of a dataset; its warnings are for the caller to show, once nothing worse has come up.
-
-    Raises:
-        DataError: There is none, or it is a prepared one that is not complete.
-    """
-    root = resolve(data)
-    folder = root if root.is_dir() else root.parent
-    if read_description(folder).get("complete") is False:
-        raise DataError(f"{folder}: was not prepared to its end; repeat the t3d data prepare that was interrupted")
-    return load_videos(root, subset=subset, split=split, format=format)
+    """Load one list of a dataset; its warnings are for the caller to show, once nothing worse has come up."""
+    return load_videos(resolve(data), subset=subset, split=split, format=format)
 
 
 def resolve(data: Path) -> Path:
     """The folder or file that DATA stands for; `temporal-shapes` is rendered into the cache on first use.
 
     Raises:
-        DataError: There is nothing of that name.
+        DataError: There is nothing of that name, or it is a prepared dataset that is not complete.
     """
     if str(data) == BUILT_IN:
         return _render(cache_folder() / BUILT_IN)
     if not data.exists():
         raise DataError(f"{data}: no such folder or file; give videos, or {BUILT_IN} for the built-in ones")
+    folder = data if data.is_dir() else data.parent
+    if read_description(folder).get("complete") is False:
+        raise DataError(f"{folder}: was not prepared to its end; repeat the t3d data prepare that was interrupted")
     return data
 
 
