@@ -69,6 +69,21 @@ def test_step_in_bfloat16_is_as_near_as_plain_layers_are() -> None:
     assert errors[0] < 1.25 * errors[1]
 
 
+def test_step_of_a_block_all_in_bfloat16_is_as_near_as_plain_layers_are() -> None:
+    block, values = block_of().float(), torch.randn(4, 5, 4, 6, 6)
+    ours, plain = deepcopy(block).bfloat16(), deepcopy(block).bfloat16()
+    one = values.clone().requires_grad_()
+    two, three = (values.bfloat16().requires_grad_() for _ in range(2))
+    exact = judged(plainly(block, one), block, one)[:20]
+    found, rough = judged(ours(two), ours, two)[:20], judged(plainly(plain, three), plain, three)[:20]
+    assert {gradient.dtype for gradient in found} == {torch.bfloat16}
+    errors = [
+        sum(float((near - target).norm() / target.norm()) for near, target in zip(values, exact, strict=True))
+        for values in (found, rough)
+    ]
+    assert errors[0] < 1.25 * errors[1]
+
+
 def test_nothing_normalised_is_kept() -> None:
     block = block_of()
     features = torch.randn(2, 5, 3, 4, 5, dtype=torch.float64, requires_grad=True)

@@ -293,6 +293,16 @@ def test_a_damaged_description_is_named_and_overwrite_mends_it(
     assert _lengths(out) == _lengths(here)
 
 
+def test_a_manifest_of_another_program_is_no_reason_to_remove_what_it_names(
+    t3d: Call, here: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(here, tmp_path / "out"))
+    (out / "manifest.jsonl").write_text('{"path": "clips/train0.mp4", "label": "a"}\n')
+    refused = t3d("data", "prepare", here, out, *SMALL, "--overwrite")
+    assert (refused.code, refused.err) == (2, f"t3d: error: {out}: holds other files; name a new folder\n")
+    assert (out / "clips" / "train0.mp4").exists()
+
+
 def test_what_is_prepared_by_half_is_not_trained_on(t3d: Call, here: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert t3d("data", "prepare", here, out, *SMALL).code == 0

@@ -122,8 +122,8 @@ def rectified(maps: Tensor, shared: Statistics, norm: Norm, room: Room | None = 
         return torch.mul(maps, along_channels(scale, maps), out=out).add_(along_channels(shift, maps)).relu_()
     return F.batch_norm(  # which has more digits in between than a half precision
         maps.contiguous(memory_format=memory_format(maps)),
-        shared.mean,
-        shared.variance,
+        shared.mean.to(norm.weight.dtype),
+        shared.variance.to(norm.weight.dtype),
         norm.weight,
         norm.bias,
         training=False,

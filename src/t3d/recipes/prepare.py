@@ -99,7 +99,7 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
         raise ConfigError(f"{folder}: lies in the dataset itself; name a folder elsewhere")
     if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):  # a lock, halves of files
         before = read_description(folder).get("settings")
-        if before is None and not read_manifest(folder):
+        if before is None and not any(read_manifest(folder).values()):  # other programs call a file so, too
             raise ConfigError(f"{folder}: holds other files; name a new folder")
         if before is None and not overwrite:
             raise ConfigError(f"{folder / DESCRIPTION}: missing or damaged; --overwrite prepares all videos anew")
