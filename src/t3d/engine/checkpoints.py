@@ -83,7 +83,7 @@ def save_weights(path: Path, model_state: Mapping[str, Tensor], card: ModelCard)
         try:
             save_file(tensors, str(unfinished), metadata={"t3d": card.to_json()})
         except SafetensorError as error:
-            raise CheckpointError(f"{path}: cannot be written ({_one_line(error)}); is the disk full?") from error
+            raise CheckpointError(f"{path}: cannot be written ({one_line(error)}); is the disk full?") from error
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
@@ -99,14 +99,14 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
         remedy = "train again or copy it anew" if path.suffix == ".safetensors" else f"try t3d convert {path}"
-        raise CheckpointError(f"{path}: not a complete safetensors file ({_one_line(error)}); {remedy}") from error
+        raise CheckpointError(f"{path}: not a complete safetensors file ({one_line(error)}); {remedy}") from error
     if text is None:
         raise CheckpointError(f"{path}: holds tensors but no t3d description; give weights written by t3d train")
     try:
         return tensors, ModelCard.from_json(text)
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(
-            f"{path}: its description cannot be read ({_one_line(error)}); update t3d or train again"
+            f"{path}: its description cannot be read ({one_line(error)}); update t3d or train again"
         ) from error
 
 
@@ -146,7 +146,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
         model = card.build()
         model.load_state_dict(tensors, strict=True)
     except (RuntimeError, ConfigError) as error:
-        raise CheckpointError(f"{path}: weights do not fit {card.arch} ({_one_line(error)})") from error
+        raise CheckpointError(f"{path}: weights do not fit {card.arch} ({one_line(error)})") from error
     return model.eval(), card
 
 
@@ -213,7 +213,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(state), unfinished)
         except RuntimeError as error:
-            raise CheckpointError(f"{path}: cannot be written ({_one_line(error)}); is the disk full?") from error
+            raise CheckpointError(f"{path}: cannot be written ({one_line(error)}); is the disk full?") from error
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -227,10 +227,11 @@ def read_state(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: nothing to resume; run without --resume") from None
     except Exception as error:  # torch.load raises half a dozen unrelated types on damaged files
-        raise CheckpointError(f"{path}: damaged ({_one_line(error)}); start again with --overwrite") from error
+        raise CheckpointError(f"{path}: damaged ({one_line(error)}); start again with --overwrite") from error
     return state
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What a message says of why something cannot be read or written."""
     words = " ".join(str(error).split())[:200]
     return f"it lacks {words}" if isinstance(error, KeyError) else words

@@ -48,7 +48,7 @@ class Opened:
     @property
     def is_outdated(self) -> bool:
         """Whether it was exported from weights in the place of which there are others now."""
-        return self.run is None and any(place.is_file() for place in self._places)
+        return any(place.is_file() for place in self._places) and self.run is None
 
     @property
     def _places(self) -> tuple[Path, ...]:

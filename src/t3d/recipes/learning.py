@@ -154,11 +154,7 @@ def build_learner(
     options, schedule, run = config.optimizer, config.schedule, config.run
     if run.channels_last:
         model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # conv weights; maps follow them
-    if run.recompute:
-        recompute(model)
-        return_freed_memory()
-    else:
-        keep_freed_memory()
+    _trade_memory(model, run.recompute)
     optimizer = build_optimizer(
         model,
         lr=options.lr,
@@ -184,6 +180,15 @@ def build_learner(
         compiled_for=options.batch_size if run.compile else None,
         savings=[flag for flag, helps in _savings(config, model).items() if helps],
     )
+
+
+def _trade_memory(model: nn.Module, is_wanting: bool) -> None:
+    """Take less memory and more time, or the other way round."""
+    if is_wanting:
+        recompute(model)
+        return_freed_memory()
+    else:
+        keep_freed_memory()
 
 
 def _savings(config: LearningConfig, model: nn.Module) -> dict[str, bool]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from t3d.engine.checkpoints import ModelCard
+from t3d.engine.checkpoints import ModelCard, one_line
 from t3d.errors import CheckpointError, ConfigError
 
 KEY = "t3d"
@@ -62,7 +62,6 @@ def from_text(text: str | None, *, file: Path) -> tuple[ModelCard, Export]:
             raise ValueError(f"schema version {values['schema_version']} is newer than this t3d ({SCHEMA_VERSION})")
         return ModelCard.from_json(json.dumps(values["model"])), Export(**values["export"])
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(
-            f"{file}: its description cannot be read ({reason}); update t3d or export the weights again"
+            f"{file}: its description cannot be read ({one_line(error)}); update t3d or export the weights again"
         ) from error
