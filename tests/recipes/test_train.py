@@ -53,11 +53,14 @@ def test_run_killed_at_random_updates_ends_in_the_same_weights(
     assert log_rows(tmp_path) == log_rows(uninterrupted)
 
 
-def test_interrupted_run_says_one_line_and_goes_on(dataset: Path, uninterrupted: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])  # as Ctrl-C and clusters do: to the workers, too
+def test_interrupted_run_says_one_line_and_goes_on(
+    number: signal.Signals, dataset: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
     flags = ("--output", tmp_path, *LONG, "--workers", 2)
     process = start("train", dataset, *flags, "--checkpoint-steps", 1)
     wait_for_savings(process, tmp_path, 3)
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to the workers, too
+    os.killpg(process.pid, number)
     outcome = finish(process)
     assert outcome.code == 130
     lines = [line for line in outcome.err.splitlines() if not line.startswith(("training ", "epoch "))]

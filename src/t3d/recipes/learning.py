@@ -256,4 +256,17 @@ def learn(
             reporters=[console, *tensorboard_reporters(config.output, first_step=first_step)],
         )
         with hooks.catch_signals():
-            fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=config.run.seed, hooks=hooks)
+            try:
+                fit(
+                    learner,
+                    loader,
+                    sampler,
+                    objective=objective,
+                    num_steps=num_steps,
+                    seed=config.run.seed,
+                    hooks=hooks,
+                )
+            except RuntimeError:
+                if hooks.interrupted:  # SIGTERM to all processes, as a cluster sends it, ends the workers first
+                    raise KeyboardInterrupt from None
+                raise
