@@ -53,7 +53,8 @@ class Opened:
     @property
     def _places(self) -> tuple[Path, ...]:
         """Where the weights of an exported file may be; a folder may have been moved as a whole."""
-        assert self.export is not None
+        if self.export is None:
+            return ()
         named = Path(self.export.weights)
         return named, self.file.with_name(named.name)
 
