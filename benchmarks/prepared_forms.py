@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from t3d.video.decode import open_video
-from t3d.video.preparation import PreparedForm
+from t3d.video.reencode import PreparedForm
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import resize
 

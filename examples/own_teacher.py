@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from t3d.models.teachers import FrozenTeacher
 from t3d.models.weights_files import load_tensors, read_tensors
+from t3d.transfer.teachers import FrozenTeacher
 from t3d.video.spec import PixelSpec
 
 WEIGHTS = Path(__file__).with_name("residual.safetensors")

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import t3d
+from t3d.commands import evaluate, train
 from t3d.config import EvaluateConfig
+from t3d.config.presets import preset
 from t3d.data.formats import load_videos
-from t3d.presets import preset
-from t3d.recipes import evaluate, train
 
 
 def main(videos: Path, run: Path, *, max_steps: int | None = None) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from steps import SHAPES, Step, interval, run_all, validation_list
 
-from t3d.engine.student import repeated
+from t3d.evaluation.significance import repeated
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "ranking"
 HELP = __doc__ or ""

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from t3d.engine.student import repeated
+from t3d.evaluation.significance import repeated
 
 if TYPE_CHECKING:
     from t3d.video.reader import VideoReader
@@ -105,7 +105,7 @@ def interval(values: Sequence[float]) -> str:
 
 def validation_list(folder: Path) -> Path:
     """A quarter of the built-in training videos of each class as a test list; the real test videos stay unseen."""
-    from t3d.recipes.datasets import resolve
+    from t3d.commands._datasets import resolve
 
     root = resolve(Path(SHAPES))
     with (root / "videos.csv").open() as file:
@@ -154,7 +154,7 @@ def _decode_once() -> None:
 
 
 def _decoded(open_video: Callable[[Path, int], "VideoReader"], path: Path, num_threads: int) -> "VideoReader":
-    from t3d.video.arrays import ArrayVideo
+    from t3d.video.reader import ArrayVideo
 
     with open_video(path, num_threads) as video:
         return ArrayVideo(video.frames(range(len(video))), name=str(path), fps=video.fps)

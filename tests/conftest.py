@@ -12,6 +12,8 @@ from program import MICRO, Call, Outcome, write_dataset
 from t3d import cli
 from t3d.video.encode import write_video
 
+pytest_plugins = ["toys"]
+
 
 def pytest_configure() -> None:
     """Hear Ctrl-C, and let started programs hear it, also in the background of a shell, which ignores it."""

@@ -33,7 +33,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from t3d.models.teachers import FrozenTeacher
+from t3d.transfer.teachers import FrozenTeacher
 from t3d.video.spec import PixelSpec
 
 

@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from t3d.engine.classifier import Classifier, Prediction, load, predict
+    from t3d.inference.classifier import Classifier, Prediction, load, predict
     from t3d.models import create_model
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "Prediction", "__version__", "create_model", "load", "predict"]
 
 _HOMES = {
-    "Classifier": "t3d.engine.classifier",
-    "Prediction": "t3d.engine.classifier",
+    "Classifier": "t3d.inference.classifier",
+    "Prediction": "t3d.inference.classifier",
     "create_model": "t3d.models",
-    "load": "t3d.engine.classifier",
-    "predict": "t3d.engine.classifier",
+    "load": "t3d.inference.classifier",
+    "predict": "t3d.inference.classifier",
 }
 
 

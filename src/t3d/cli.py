@@ -1,4 +1,4 @@
-"""The command line: parse, run one recipe, print what it found, turn errors into one line and an exit code.
+"""The command line: parse, run one command, print what it found, turn errors into one line and an exit code.
 
 Exit codes: 0 done; 1 done, but some videos could not be decoded; 2 the user's input is wrong; 130 interrupted.
 """
@@ -15,61 +15,63 @@ from typing import Any, NoReturn
 
 from t3d import __version__
 from t3d.errors import T3DError
-from t3d.recipes.processes import is_first_process
+from t3d.system import is_first_process
 
 FAILED_VIDEOS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One verb: its class of flags in `t3d.config`, and the recipe that does it."""
+    """One verb: its class of flags in `t3d.config`, and the module of `t3d.commands` that does it."""
 
     config: str
-    recipe: str
+    module: str
     summary: str
 
 
 COMMANDS = {
     "demo": Command(
-        config="DemoConfig", recipe="demo", summary="render moving shapes, train, evaluate, predict, report"
+        config="DemoConfig", module="demo", summary="render moving shapes, train, evaluate, predict, report"
     ),
-    "train": Command(config="TrainConfig", recipe="train", summary="train a network on labelled videos"),
+    "train": Command(config="TrainConfig", module="train", summary="train a network on labelled videos"),
     "transfer": Command(
-        config="TransferConfig", recipe="transfer", summary="teach a 3D network by a frozen 2D one, without labels"
+        config="TransferConfig", module="transfer", summary="teach a 3D network by a frozen 2D one, without labels"
     ),
-    "flow": Command(
-        config="FlowConfig", recipe="flow", summary="scratch, transfer, ft-transfer or inflation, from videos to report"
+    "pipeline": Command(
+        config="PipelineConfig",
+        module="pipeline",
+        summary="scratch, transfer, ft-transfer or inflation, from videos to report",
     ),
     "evaluate": Command(
-        config="EvaluateConfig", recipe="evaluate", summary="score a run: metrics, predictions, report"
+        config="EvaluateConfig", module="evaluate", summary="score a run: metrics, predictions, report"
     ),
-    "fuse": Command(config="FuseConfig", recipe="fuse", summary="score several evaluated runs together: two-stream"),
-    "predict": Command(config="PredictConfig", recipe="predict", summary="say what happens in videos"),
+    "fuse": Command(config="FuseConfig", module="fuse", summary="score several evaluated runs together: two-stream"),
+    "predict": Command(config="PredictConfig", module="predict", summary="say what happens in videos"),
     "compare": Command(
-        config="CompareConfig", recipe="compare", summary="table several runs, and say whether they differ"
+        config="CompareConfig", module="compare", summary="table several runs, and say whether they differ"
     ),
     "convert": Command(
-        config="ConvertConfig", recipe="convert", summary="turn weights that others published into a file of ours"
+        config="ConvertConfig", module="convert", summary="turn weights that others published into a file of ours"
     ),
     "export": Command(
-        config="ExportConfig", recipe="export", summary="write a run for a faster engine: OpenVINO, ONNX Runtime"
+        config="ExportConfig", module="export", summary="write a run for a faster engine: OpenVINO, ONNX Runtime"
     ),
-    "data": Command(config="DataConfig", recipe="data", summary="show what a dataset holds, and check it"),
+    "data": Command(config="DataConfig", module="data", summary="show what a dataset holds, and check it"),
     "data prepare": Command(
-        config="PrepareConfig", recipe="prepare", summary="re-encode a dataset once, so that training reads it faster"
+        config="PrepareConfig", module="prepare", summary="re-encode a dataset once, so that training reads it faster"
     ),
-    "bench": Command(config="BenchConfig", recipe="bench", summary="measure time and memory beside other ways"),
-    "models": Command(config="ModelsConfig", recipe="models", summary="list the networks and what they cost"),
+    "bench": Command(config="BenchConfig", module="bench", summary="measure time and memory beside other ways"),
+    "models": Command(config="ModelsConfig", module="models", summary="list the networks and what they cost"),
 }
 
 
 _RESUME = "; --resume goes on from the last saved update, if any"
 _AGAIN = "; the same command goes on"
-_GO_ON = {"train": _RESUME, "transfer": _RESUME, "flow": _AGAIN, "data prepare": _AGAIN}
+_GO_ON = {"train": _RESUME, "transfer": _RESUME, "pipeline": _AGAIN, "data prepare": _AGAIN}
 """What to say after Ctrl-C."""
 
-_PRESETS = {"train": "preset", "transfer": "transfer_preset", "flow": "flow_preset"}
-"""Functions of `t3d.presets` that give the defaults of a command."""
+_PRESETS = {"train": "preset", "transfer": "transfer_preset", "pipeline": "pipeline_preset"}
+"""Functions of `t3d.config.presets` that give the defaults of a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -118,11 +120,11 @@ def _run(given: list[str]) -> int:
         raise T3DError(f"unknown command {verb!r}{close}; choose from {', '.join(COMMANDS)}")
     command = COMMANDS[verb]
     config = _parse(verb, command, flags)
-    recipe = import_module(f"t3d.recipes.{command.recipe}")
+    module = import_module(f"t3d.commands.{command.module}")
     with_command = {} if verb in ("models", "data", "compare") else {"command": shlex.join(["t3d", *given])}
-    run: Callable[..., Any] = recipe.run
+    run: Callable[..., Any] = module.run
     result = run(config, **with_command)
-    return int(recipe.show(result, config)) if is_first_process() else 0
+    return int(module.show(result, config)) if is_first_process() else 0
 
 
 def _split(given: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -139,10 +141,10 @@ def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: A
     kind = getattr(configs, command.config)
     default = None
     if verb in _PRESETS:
-        from t3d import presets
+        from t3d.config import presets
 
         default = copy(getattr(presets, _PRESETS[verb])(_preset_named(flags)))
-        for name in {"data", "flow"} & vars(default).keys():
+        for name in {"data", "pipeline"} & vars(default).keys():
             object.__setattr__(default, name, tyro.MISSING)  # asks tyro to ask the user; not a value of its type
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     return tyro.cli(kind, prog=f"t3d {verb}", args=list(flags), default=default, config=settings)

@@ -22,8 +22,8 @@ from t3d.data.clips import (
 )
 from t3d.data.samples import Sample
 from t3d.errors import DecodeError
-from t3d.video.arrays import ArrayVideo
 from t3d.video.decode import open_video
+from t3d.video.reader import ArrayVideo
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, ViewSpec
 
 PIXELS = PixelSpec(resize=8, crop_size=8)

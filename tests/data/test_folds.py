@@ -3,9 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from t3d.data.folds import fold_samples
-from t3d.data.samples import Sample, VideoList
-from t3d.data.subsets import NoSuchSubsetError
+from t3d.data.samples import NoSuchSubsetError, Sample, VideoList
+from t3d.data.splits import fold_samples
 from t3d.errors import DataError
 
 MakeList = Callable[..., VideoList]

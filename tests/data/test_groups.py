@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from t3d.data.groups import group_of_name, with_groups
-from t3d.data.samples import Sample
+from t3d.data.samples import Sample, group_of_name, with_groups
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from t3d.data.label_files import read_label_file
+from t3d.data.lists import read_label_file
 from t3d.errors import DataError
 
 NAMES = ("run", "clap, twice", "wave")

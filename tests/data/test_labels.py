@@ -1,6 +1,6 @@
 import pytest
 
-from t3d.data.labels import number_labels, sorted_labels
+from t3d.data.samples import number_labels, sorted_labels
 from t3d.errors import DataError
 
 

@@ -5,7 +5,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from t3d.data.list_files import read_csv, read_header, read_lines, read_parquet
+from t3d.data.lists import read_csv, read_header, read_lines, read_parquet
 from t3d.errors import DataError
 
 Write = Callable[..., Path]

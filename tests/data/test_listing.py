@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from t3d.data import listing
-from t3d.data.listing import entries, find_videos, folders_in, videos_in
+from t3d.data import lists as listing
+from t3d.data.lists import entries, find_videos, folders_in, videos_in
 from t3d.data.samples import Sample
 from t3d.errors import DataError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from t3d.data.manifest import Entry, note_begun, read_manifest, write_manifest
+from t3d.data.reencoded import Entry, note_begun, read_manifest, write_manifest
 
 
 @pytest.fixture

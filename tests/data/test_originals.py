@@ -1,8 +1,7 @@
 import json
 from pathlib import Path
 
-from t3d.data.manifest import DESCRIPTION, Entry, note_done
-from t3d.data.originals import Originals
+from t3d.data.reencoded import DESCRIPTION, Entry, Originals, note_done
 
 
 def _entry(path: str, source: Path) -> Entry:

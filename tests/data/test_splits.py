@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from t3d.data.formats import load_videos
+from t3d.data.formats.ucf101 import read_ucf101_list
 from t3d.data.samples import VideoList
 from t3d.data.splits import carve_validation, check_disjoint, take_labels
-from t3d.data.ucf101 import read_ucf101_list
 from t3d.errors import ConfigError, DataError
 
 MakeList = Callable[..., VideoList]
@@ -68,7 +68,7 @@ def test_one_group_cannot_be_carved(video_list: MakeList) -> None:
 
 
 def test_a_tenth_of_official_ucf101_is_a_tenth_of_every_class(shared_data: Path) -> None:
-    from t3d.data.groups import with_groups
+    from t3d.data.samples import with_groups
 
     labels, listed = read_ucf101_list(shared_data / "splits" / "ucfTrainTestlist", "train", split=1)
     samples, _ = with_groups(listed)

@@ -1,7 +1,6 @@
 import pytest
 
-from t3d.data.samples import Subset
-from t3d.data.subsets import NoSuchSubsetError, source_subset, subset_named
+from t3d.data.samples import NoSuchSubsetError, Subset, source_subset, subset_named
 
 
 @pytest.mark.parametrize(

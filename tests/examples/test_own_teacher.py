@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from t3d.models.teachers import load_teacher
+from t3d.transfer.teachers import load_teacher
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "own_teacher.py"
 

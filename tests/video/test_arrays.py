@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from t3d.errors import DecodeError
-from t3d.video.arrays import ArrayVideo
-from t3d.video.reader import VideoReader
+from t3d.video.reader import ArrayVideo, VideoReader
 
 
 def counting(length: int = 10) -> torch.Tensor:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from t3d.errors import DecodeError
 from t3d.tensors import FrameIndices
-from t3d.video.arrays import ArrayVideo
+from t3d.video.clip_iterator import in_one_pass
 from t3d.video.decode import open_video
-from t3d.video.one_pass import in_one_pass
 from t3d.video.pyav_reader import PyAVVideo
+from t3d.video.reader import ArrayVideo
 from t3d.video.sampling import non_overlapping_clips, segment_clips, shuffle_frames, sliding_clips, uniform_clips
 from t3d.video.spec import ClipSpec
 

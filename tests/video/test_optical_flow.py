@@ -17,9 +17,9 @@ from torch import Tensor
 
 from t3d.errors import CheckpointError, ConfigError, DecodeError
 from t3d.video import optical_flow
-from t3d.video.arrays import ArrayVideo
 from t3d.video.decode import open_video
 from t3d.video.optical_flow import METHODS, FlowVideo, flow_kind, load_opencv, open_flow, quantise, seen
+from t3d.video.reader import ArrayVideo
 from t3d.video.spec import PixelSpec
 
 PIXELS = PixelSpec(resize=64, crop_size=64, modality="flow")

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from t3d.errors import DecodeError
-from t3d.video import preparation
+from t3d.video import reencode as preparation
 from t3d.video.container import open_container
 from t3d.video.packets import read_packet_index
-from t3d.video.preparation import NotFaithfulError, PreparedForm, prepare_video
 from t3d.video.pyav_reader import PyAVVideo
+from t3d.video.reencode import NotFaithfulError, PreparedForm, prepare_video
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import resize
 

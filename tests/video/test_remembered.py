@@ -1,4 +1,4 @@
-from t3d.video.remembered import Remembered
+from t3d.video.packets import Remembered
 
 
 def test_what_was_not_asked_for_longest_goes_first() -> None:

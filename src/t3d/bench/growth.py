@@ -13,9 +13,9 @@ from t3d.bench.rounds import Arm, Measured, Step, measure
 from t3d.bench.tables import Row, Table
 from t3d.bench.train import training_step
 from t3d.data.samples import Sample
-from t3d.engine.checkpoints import ModelCard
-from t3d.engine.scorer import torch_scorer
-from t3d.engine.scoring import score_videos
+from t3d.inference.scorer import torch_scorer
+from t3d.inference.scoring import score_videos
+from t3d.models.checkpoints import ModelCard
 from t3d.models.sizes import times
 from t3d.video.encode import write_video
 from t3d.video.spec import ClipSpec, PixelSpec, ViewSpec

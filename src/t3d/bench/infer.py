@@ -11,13 +11,12 @@ from t3d.bench.limits import Limits, Precision
 from t3d.bench.networks import Shape, build_network, count_flops, has_literal, wait_for
 from t3d.bench.rounds import Arm, Step, measure
 from t3d.bench.tables import Row, Table, Target, best_share, times_faster
-from t3d.engine.checkpoints import ModelCard
-from t3d.engine.exports.engines import ENGINES
-from t3d.engine.exports.parity import noise_clips
-from t3d.engine.exports.write import translate
-from t3d.engine.heap import keep_freed_memory
-from t3d.engine.scorer import Scorer, torch_scorer
+from t3d.inference.backends.table import ENGINES
+from t3d.inference.export import noise_clips, translate
+from t3d.inference.scorer import Scorer, torch_scorer
+from t3d.models.checkpoints import ModelCard
 from t3d.models.sizes import times
+from t3d.system import keep_freed_memory
 from t3d.tensors import Logits, Views
 from t3d.video.spec import ClipSpec, PixelSpec
 from t3d.video.transforms import normalise

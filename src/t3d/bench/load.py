@@ -16,11 +16,11 @@ from t3d.bench.rounds import Arm, Measured, Step, measure
 from t3d.bench.tables import Row, Table, Target, times_faster
 from t3d.data.clips import ClipKey, EpochSampler, TrainClips, seeded
 from t3d.data.samples import Sample
-from t3d.engine.loading import train_loader
 from t3d.errors import ConfigError, DataError, DecodeError
+from t3d.training.loader import train_loader
 from t3d.video.decode import open_video
-from t3d.video.preparation import NotFaithfulError, PreparedForm, prepare_video
 from t3d.video.pyav_reader import PyAVVideo, forget_files
+from t3d.video.reencode import NotFaithfulError, PreparedForm, prepare_video
 from t3d.video.sampling import random_clip
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 from t3d.video.transforms import centre_view, resize

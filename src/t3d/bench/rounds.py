@@ -18,9 +18,8 @@ from typing import Any
 
 import torch
 
-from t3d.bench.memory import peak_bytes
-from t3d.engine.interrupts import children_ignore_interrupts
 from t3d.errors import T3DError
+from t3d.system import children_ignore_interrupts, peak_bytes
 
 Step = Callable[[], object]
 

@@ -15,10 +15,10 @@ from t3d.bench.networks import Shape, build_network, count_flops, has_literal, w
 from t3d.bench.rounds import Arm, Measured, Step, measure
 from t3d.bench.tables import Row, Table, Target, times_faster, times_the_memory, times_the_time
 from t3d.engine.convolutions import Rerouted, padded_in_time
-from t3d.engine.heap import keep_freed_memory, return_freed_memory
 from t3d.models import create_model, recompute
 from t3d.models.dense_block import can_recompute
 from t3d.models.sizes import times
+from t3d.system import keep_freed_memory, return_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)

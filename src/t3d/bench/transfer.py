@@ -19,17 +19,17 @@ from torch.utils.data import Dataset
 from t3d.bench.rounds import Arm, Step, measure
 from t3d.bench.tables import Row, Table, Target, times_the_time
 from t3d.data.clips import EpochSampler, TrainClips, collate_train
-from t3d.data.pairs import LivePictures, PairClips, Place, collate_pairs
 from t3d.data.samples import Sample
-from t3d.engine.classification import Classification
-from t3d.engine.loading import train_loader
-from t3d.engine.loop import Learner, Objective, fit
-from t3d.engine.matching import Matching
-from t3d.engine.optimisation import build_optimizer, build_schedule
-from t3d.engine.teacher_cache import TeacherCache, cache_facts, fill_cache, identity_of
 from t3d.models import create_model
-from t3d.models.matching import Matcher, MatchingNetwork
-from t3d.models.teachers import FrozenTeacher, load_teacher
+from t3d.training.loader import train_loader
+from t3d.training.loop import Learner, Objective, fit
+from t3d.training.objective import Classification
+from t3d.training.optim import build_optimizer, build_schedule
+from t3d.transfer.matcher import Matcher, MatchingNetwork
+from t3d.transfer.objective import Matching
+from t3d.transfer.pairs import LivePictures, PairClips, Place, collate_pairs
+from t3d.transfer.teacher_cache import TeacherCache, cache_facts, fill_cache, identity_of
+from t3d.transfer.teachers import FrozenTeacher, load_teacher
 from t3d.video.decode import open_video
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 

@@ -1,12 +1,10 @@
-"""What each command can be told, and the defaults; the presets of a training are in `t3d.presets`.
+"""What each command can be told, and the defaults; the presets of a training are in `t3d.config.presets`.
 
-Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.recipes` see these classes; below them go
+Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.commands` see these classes; below them go
 plain arguments and the small value objects of `t3d.video.spec`. Nothing here imports torch, so `--help` is instant.
 """
 
-from t3d.config.bench import BenchConfig
-from t3d.config.learning import DemoConfig, FlowConfig, LearningConfig, TrainConfig, TransferConfig
-from t3d.config.names import Accelerator, Backend, BenchKind, EngineName, Flow, Format, Layout, Precision
+from t3d.config.fields import Accelerator, Backend, BenchKind, EngineName, Format, Layout, Pipeline, Precision
 from t3d.config.options import (
     LabelOptions,
     ModelOptions,
@@ -20,7 +18,8 @@ from t3d.config.options import (
     TeacherOptions,
 )
 from t3d.config.scoring import CompareConfig, EvaluateConfig, FuseConfig, PredictConfig, ScoringOptions
-from t3d.config.tools import ConvertConfig, DataConfig, ExportConfig, ModelsConfig, PrepareConfig
+from t3d.config.tools import BenchConfig, ConvertConfig, DataConfig, ExportConfig, ModelsConfig, PrepareConfig
+from t3d.config.training import DemoConfig, LearningConfig, PipelineConfig, TrainConfig, TransferConfig
 
 __all__ = [
     "Accelerator",
@@ -34,8 +33,6 @@ __all__ = [
     "EngineName",
     "EvaluateConfig",
     "ExportConfig",
-    "Flow",
-    "FlowConfig",
     "Format",
     "FuseConfig",
     "LabelOptions",
@@ -45,6 +42,8 @@ __all__ = [
     "ModelsConfig",
     "OptimizerOptions",
     "PairOptions",
+    "Pipeline",
+    "PipelineConfig",
     "Precision",
     "PredictConfig",
     "PrepareConfig",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from t3d.config.names import Accelerator, Backend, Format, Precision
+from t3d.config.fields import Accelerator, Backend, Format, Precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,16 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from t3d.config.checks import at_least, check_named_once, check_workers
-from t3d.config.names import Accelerator, Backend, EngineName, Format, Precision
+from t3d.config.fields import (
+    Accelerator,
+    Backend,
+    EngineName,
+    Format,
+    Precision,
+    at_least,
+    check_named_once,
+    check_workers,
+)
 from t3d.errors import ConfigError
 from t3d.video.spec import ViewSpec
 

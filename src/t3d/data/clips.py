@@ -19,8 +19,8 @@ from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 from t3d.data.samples import Sample
 from t3d.errors import DecodeError
 from t3d.tensors import Clip, FrameIndices, Frames, Views
+from t3d.video.clip_iterator import in_one_pass
 from t3d.video.decode import VideoReader
-from t3d.video.one_pass import in_one_pass
 from t3d.video.sampling import (
     non_overlapping_clips,
     random_clip,

@@ -1,8 +1,12 @@
-"""What every reader of a dataset gives: the videos of one subset of one split. Reading lists is done elsewhere."""
+"""The videos of one subset of one split: samples, labels, groups, and the names of subsets."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from t3d.errors import DataError
 
 Subset = Literal["train", "validation", "test"]
 
@@ -42,3 +46,104 @@ class VideoList:
     """Videos the list names that are not there."""
     warnings: tuple[str, ...] = ()
     """One line each, to be shown with every result."""
+
+
+_NAMES: dict[Subset, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "validate"),
+    "test": ("test", "testing"),
+}
+
+
+class NoSuchSubsetError(DataError):
+    """The dataset has no such part at all; validation videos can then be carved from training."""
+
+
+def subset_named(name: str) -> Subset | None:
+    """The subset that a folder, file or cell of this name means; None if it means none."""
+    return next((subset for subset, names in _NAMES.items() if name.strip().lower() in names), None)
+
+
+def source_subset(subset: Subset, available: Collection[Subset], *, where: str) -> tuple[Subset, tuple[str, ...]]:
+    """Which part to read for a subset, and a warning where that is not the one asked for.
+
+    With training and validation but no test videos, as many datasets are published, the validation videos are the
+    test, and are then not there for choosing anything.
+
+    Raises:
+        NoSuchSubsetError: No part can stand for the subset.
+    """
+    stands_in = "validation" in available and "test" not in available
+    if subset == "test" and stands_in:
+        return "validation", (f"{where} has no test videos: its validation videos serve as the test",)
+    if subset == "validation" and stands_in:
+        raise NoSuchSubsetError(f"{where}: its validation videos serve as the test, for it has no other; use test")
+    if subset not in available:
+        raise NoSuchSubsetError(f"{where}: no {subset} videos, only {' and '.join(sorted(available)) or 'none at all'}")
+    return subset, ()
+
+
+def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
+    """Distinct names, by value if all are whole numbers, else by alphabet."""
+    distinct = set(names)
+    numbers = all(name.removeprefix("-").isdecimal() for name in distinct)
+    return tuple(sorted(distinct, key=lambda name: (int(name), name)) if numbers else sorted(distinct))
+
+
+def number_labels(labels: Iterable[str], known: tuple[str, ...], *, where: str) -> list[int]:
+    """Positions of labels among the known ones.
+
+    Args:
+        labels: One name a video.
+        known: The classes that training videos show.
+        where: What to name in the message.
+
+    Raises:
+        DataError: A label is none of the known ones.
+    """
+    numbers = {name: number for number, name in enumerate(known)}
+    wanted = list(labels)
+    unknown = sorted(set(wanted) - set(numbers))
+    if unknown:
+        raise DataError(
+            f"{where}: class {unknown[0]!r} has no training video ({len(unknown)} such of {len(known)} known classes); "
+            "correct the name or add training videos"
+        )
+    return [numbers[label] for label in wanted]
+
+
+_UCF101 = re.compile(r"(.+_g\d+)_c\d+")
+_HMDB51 = re.compile(r"(.+)_[hulf]_[a-z]+_np\d+_[a-z]+_[a-z]+_\d+")
+_KINETICS = re.compile(r"([\w-]{11})_\d{6}_\d{6}")
+
+
+def group_of_name(stem: str) -> str | None:
+    """The group that a file name without its suffix tells, or None where it tells none.
+
+    UCF101 (`v_Class_gNN_cNN`): the class with gNN. HMDB51: what stands before the six trailing tags. Kinetics
+    (`<youtube id>_<start>_<end>`): the YouTube id.
+    """
+    for pattern in (_UCF101, _HMDB51, _KINETICS):
+        match = pattern.fullmatch(stem)
+        if match:
+            return match.group(1)
+    return None
+
+
+def with_groups(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Fill in empty groups: from the name if it tells one, else each file its own, with a warning."""
+    grouped = tuple(sample if sample.group else replace(sample, group=_group(sample)) for sample in samples)
+    unknown = sum(not sample.group and group_of_name(sample.path.stem) is None for sample in samples)
+    if not unknown:
+        return grouped, ()
+    warning = (
+        f"{unknown} of {len(samples)} videos name no group, so each file is its own: videos of one person or source "
+        "on both sides of a split cannot be detected (a CSV with a column `group` can tell)"
+    )
+    return grouped, (warning,)
+
+
+def _group(sample: Sample) -> str:
+    whole_file = sample.start_seconds is None and sample.end_seconds is None
+    file = sample.name if whole_file else sample.name.rpartition("#")[0]  # pieces of one file belong together
+    return group_of_name(sample.path.stem) or file

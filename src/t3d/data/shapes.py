@@ -1,6 +1,6 @@
 """The built-in dataset of temporal shapes: real H.264 files and a list, rendered once and kept.
 
-What a video looks like is `t3d.data.shape_frames`'s business; reading the list is `t3d.data.table`'s.
+What a video looks like is `t3d.data.shape_frames`'s business; reading the list is `t3d.data.formats.table`'s.
 """
 
 import csv

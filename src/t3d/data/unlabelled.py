@@ -13,11 +13,9 @@ from pathlib import Path
 import torch
 
 from t3d.data.formats import with_missing_named
-from t3d.data.groups import with_groups
-from t3d.data.list_files import Row, read_csv, read_header, read_lines, read_parquet
-from t3d.data.listing import VIDEO_SUFFIXES, find_videos
-from t3d.data.samples import UNLABELLED, Sample, VideoList
-from t3d.data.table import check_rows, sample_of
+from t3d.data.formats.table import check_rows, sample_of
+from t3d.data.lists import VIDEO_SUFFIXES, Row, find_videos, read_csv, read_header, read_lines, read_parquet
+from t3d.data.samples import UNLABELLED, Sample, VideoList, with_groups
 from t3d.errors import DataError
 
 _LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".list", ""})

@@ -1,7 +1,7 @@
 """Other ways to compute the 3D convolutions of a network, where PyTorch is wrong or slow; networks stay as they are.
 
 Used as `with Rerouted(padded_in_time): network(clips)`. That what is computed so is right on this machine is checked by
-`t3d.engine.selfcheck`.
+`t3d.inference.numerics_check`.
 """
 
 from collections.abc import Callable, Iterable, Mapping

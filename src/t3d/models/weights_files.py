@@ -1,6 +1,6 @@
 """Read tensors by name from the files others publish, without running code in them, and fit them into a network.
 
-Renaming is `t3d.models.published`'s business; files that t3d writes itself are `t3d.engine.checkpoints`'s.
+Renaming is `t3d.models.published`'s business; files that t3d writes itself are `t3d.models.checkpoints`'s.
 """
 
 import warnings

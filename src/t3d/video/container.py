@@ -4,11 +4,14 @@ Nothing is decoded here, and no size or count that a file claims is believed.
 """
 
 from pathlib import Path
-from typing import SupportsFloat
+from typing import SupportsFloat, cast
 
 import av
+import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import SideData
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from t3d.errors import DecodeError
 
@@ -69,3 +72,17 @@ def _video_stream(container: InputContainer, path: Path, num_threads: int) -> Vi
     if num_threads > 1:
         stream.codec_context.thread_type = "AUTO"
     return stream
+
+
+def upright(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Apply the display matrix of the frame a picture (H, W, 3) was made from: quarter turns and mirror images.
+
+    The matrix sends the stored point (x, y) to (a x + c y, b x + d y); telephones write one for portrait recordings.
+    """
+    matrix = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))  # PyAV's stub knows of no keys
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    if abs(b) > abs(a):  # rows become columns
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from t3d.errors import ConfigError
-from t3d.video.arrays import ArrayVideo
 from t3d.video.pyav_reader import PyAVVideo
-from t3d.video.reader import VideoReader
+from t3d.video.reader import ArrayVideo, VideoReader
 
 __all__ = ["BACKENDS", "ArrayVideo", "VideoReader", "open_video"]
 

@@ -21,11 +21,9 @@ from torch import Tensor
 
 from t3d.errors import DecodeError
 from t3d.tensors import Frames
-from t3d.video.container import open_container, plausible_fps
-from t3d.video.packets import Entry, PacketIndex, damaged, read_packet_index
+from t3d.video.container import open_container, plausible_fps, upright
+from t3d.video.packets import Entry, PacketIndex, Remembered, damaged, read_packet_index
 from t3d.video.reader import VideoReader, checked_indices, frames_between, no_such_frame, size_changes
-from t3d.video.remembered import Remembered
-from t3d.video.upright import upright
 
 _INDEXES: Remembered[PacketIndex | None] = Remembered(most_bytes=2**27)
 _TIMESTAMPS: Remembered[Sequence[int]] = Remembered(most_bytes=2**27)

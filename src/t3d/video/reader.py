@@ -1,13 +1,13 @@
-"""The seam between videos and everything above: exact random access to frames, whatever stores them.
-
-Nothing here opens a file; see `t3d.video.decode.open_video`.
-"""
+"""The seam between videos and everything above: exact random access to frames, whatever stores them."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from t3d.errors import DecodeError
@@ -93,3 +93,33 @@ def no_such_frame(name: str, index: int, video_length: int) -> DecodeError:
 def size_changes(name: str) -> DecodeError:
     """Say that pictures of one clip cannot be put side by side; the caller raises."""
     return DecodeError(f"{name}: the size of the picture changes in mid-video; re-encode it")
+
+
+class ArrayVideo(VideoReader):
+    """A video given as an array or tensor of RGB pictures, uint8, (T, H, W, 3)."""
+
+    def __init__(self, array: NDArray[np.uint8] | Tensor, *, name: str = "array", fps: float = 25.0) -> None:
+        # A tensor needs memory that is writable and runs forwards; an array that turns BGR into RGB does not.
+        pictures = array if isinstance(array, Tensor) else torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3 or not pictures.numel():
+            raise DecodeError(
+                f"{name}: frames of shape {tuple(pictures.shape)} and type {pictures.dtype} are no video; "
+                "give uint8 RGB pictures of shape (T, H, W, 3)"
+            )
+        self.name = name
+        self.fps = fps
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def frames(self, indices: Sequence[int] | Tensor) -> Frames:
+        """Copy these frames."""
+        return self._pictures[torch.tensor(checked_indices(indices, self.name, video_length=len(self)))]
+
+    def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
+        """Turn seconds into frames at the constant rate."""
+        return frames_between([index / self.fps for index in range(len(self))], start_seconds, end_seconds)
+
+    def close(self) -> None:
+        """Do nothing: there is no file."""

@@ -1,0 +1,77 @@
+"""Find the videos a command was pointed at, and say how they are opened: as pictures, or as optical flow."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+from t3d.commands._console import bar, say
+from t3d.commands._output import alone, make_folder
+from t3d.data.clips import OpenVideo
+from t3d.data.formats import load_videos
+from t3d.data.reencoded import read_description
+from t3d.data.samples import Subset, VideoList
+from t3d.data.shapes import render_shapes
+from t3d.errors import DataError
+from t3d.video.decode import open_video
+from t3d.video.optical_flow import flow_kind, open_flow
+from t3d.video.spec import PixelSpec
+
+BUILT_IN = "temporal-shapes"
+
+
+def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -> VideoList:
+    """Load one list of a dataset; its warnings are for the caller to show, once nothing worse has come up."""
+    return load_videos(resolve(data), subset=subset, split=split, format=format)
+
+
+def resolve(data: Path) -> Path:
+    """The folder or file that DATA stands for; `temporal-shapes` is rendered into the cache on first use.
+
+    Raises:
+        DataError: There is nothing of that name, or it is a prepared dataset that is not complete.
+    """
+    if str(data) == BUILT_IN:
+        return _render(cache_folder() / BUILT_IN)
+    if not data.exists():
+        raise DataError(f"{data}: no such folder or file; give videos, or {BUILT_IN} for the built-in ones")
+    folder = data if data.is_dir() else data.parent
+    if read_description(folder).get("complete") is False:
+        raise DataError(f"{folder}: was not prepared to its end; repeat the t3d data prepare that was interrupted")
+    return data
+
+
+def cache_folder() -> Path:
+    """`$T3D_CACHE`, or `t3d` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("T3D_CACHE") or Path(base) / "t3d")
+
+
+def _render(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        alone(folder.with_name(f"{folder.name}.lock")),
+        bar("rendering temporal shapes", total=None) as progress,
+    ):
+        task = progress.task_ids[0]
+        return render_shapes(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def video_source(pixels: PixelSpec, *, backend: str, keep_flow: bool = True) -> OpenVideo:
+    """What opens a path for a network with this input.
+
+    Args:
+        pixels: What the network sees.
+        backend: Library that decodes.
+        keep_flow: Keep optical flow in the cache folder, so that it is computed once a video.
+
+    Raises:
+        ConfigError: OpenCV is not installed and flow needs it, or the cache folder cannot be made.
+    """
+    if pixels.modality != "flow":
+        return partial(open_video, backend=backend)
+    folder = cache_folder() / "flow" / flow_kind(pixels, backend=backend)
+    if not keep_flow:
+        return partial(open_flow, pixels=pixels, backend=backend)
+    if not folder.exists():
+        say(f"optical flow is computed when a video is first read, which takes its time, and kept in {folder}")
+    return partial(open_flow, pixels=pixels, folder=make_folder(folder), backend=backend)

@@ -1,0 +1,183 @@
+"""Start the processes and devices a command asked for, and end them together."""
+
+import gc
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from lightning.fabric import Fabric
+from torch import distributed, nn
+
+from t3d.commands._console import warn
+from t3d.commands._datasets import cache_folder
+from t3d.config import Accelerator, Precision, ScoringOptions
+from t3d.engine.convolutions import Rerouted, padded_in_time
+from t3d.errors import ConfigError, T3DError
+from t3d.inference.numerics_check import FINER, check_convolutions, convolutions_of
+from t3d.inference.open import Opened
+from t3d.models.checkpoints import ModelCard
+from t3d.system import is_first_process, keep_freed_memory
+
+
+def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
+    """Check what was asked for; nothing starts yet.
+
+    Raises:
+        ConfigError: A GPU was asked for and there is none, or the devices cannot be had in this number or precision.
+    """
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--accelerator cuda: no CUDA device is available; use --accelerator cpu")
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every process on the terminal
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("--precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
+    except Exception as error:  # of half a dozen unrelated types
+        raise ConfigError(
+            f"--accelerator {accelerator} --devices {devices} --precision {precision}: {_one_line(error)}"
+        ) from error
+
+
+def scoring_fabric(network: Opened, options: ScoringOptions, *, devices: int = 1) -> Fabric:
+    """Check what was asked for against what the network's engine can do, as `build_fabric` does.
+
+    Raises:
+        ConfigError: A GPU, or several devices, are asked of an engine that has one CPU; or the device computes wrongly.
+    """
+    if not network.cpu_only:
+        fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=devices)
+        check_scoring(network.card, options.views.batch_size, device=fabric.device, precision=options.precision)
+        keep_freed_memory()
+        return fabric
+    if network.is_outdated:
+        warn(
+            f"{network.file}: was exported from other weights than are there now; t3d export RUN --overwrite renews it"
+        )
+    if options.accelerator == "cuda":
+        raise ConfigError(f"{network.file}: is computed on the CPU; leave out --accelerator cuda, or give the run")
+    if devices > 1:
+        raise ConfigError(f"{network.file}: is computed on one device; leave out --devices {devices}, or give the run")
+    return build_fabric(accelerator="cpu", precision="32-true")
+
+
+@contextmanager
+def launched(fabric: Fabric) -> Iterator[None]:
+    """Start one process a device, by torchrun, SLURM or as children of this one, and end together.
+
+    Raises:
+        ConfigError: The launcher started another number of processes than the flags say.
+        T3DError: Another process has ended before the end.
+    """
+    try:
+        fabric.launch()
+    except ValueError as error:
+        raise ConfigError(f"--devices and --nodes are not what the launcher started: {_one_line(error)}") from error
+    try:
+        yield
+    except RuntimeError as error:
+        if fabric.world_size == 1 or "Connection" not in str(error):
+            raise
+        if not is_first_process():
+            raise SystemExit(1) from None
+        raise T3DError("another process of this command ended early; its own message says why") from error
+    if fabric.world_size > 1:
+        fabric.barrier()
+        gc.collect()  # tensors that outlive the process group can abort gloo at exit
+        distributed.destroy_process_group()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def prepare_compilation() -> None:
+    """Let what is compiled be found again by the next start; `TORCHINDUCTOR_CACHE_DIR` names another folder.
+
+    Raises:
+        ConfigError: There is no C++ compiler.
+    """
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:  # PyTorch takes CXX for one name, too: `ccache g++` would not do
+        raise ConfigError(
+            f"--compile: needs a C++ compiler, and there is no {compiler}; install one, name it in the environment "
+            "variable CXX, or leave out --compile"
+        )
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
+
+
+_PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_MOST_CLIPS = 2
+"""Of a batch that is compared: in float64, whole ones would take a GPU longer, and more memory, than training does."""
+_SLOW = 2.0
+"""Times as long as in the finer format, from which on a warning is due."""
+
+
+def wants_check(device: torch.device, precision: Precision) -> bool:
+    """Whether the arithmetic is of a kind that has been seen to go wrong: any on CUDA, and all but float32 on a CPU.
+
+    Other devices may lack the finer format it would be compared with.
+    """
+    return device.type == "cuda" or (device.type == "cpu" and precision != "32-true")
+
+
+def check_arithmetic(
+    network: nn.Module,
+    clips: tuple[int, int, int, int, int],
+    *,
+    device: torch.device,
+    precision: Precision,
+    learns: bool,
+    channels_last: bool = False,
+) -> None:
+    """Compare the network's convolutions with finer ones; warn where they are slow.
+
+    Args:
+        network: Its outline, on the meta device; it takes on the number format of the convolutions.
+        clips: (B, C, T, H, W) of a batch; two of its clips are looked at.
+        device: Where to compute.
+        precision: Of the arithmetic.
+        learns: Whether gradients are wanted.
+        channels_last: Whether this is the order in memory.
+
+    Raises:
+        ConfigError: A result or gradient is wrong.
+    """
+    kind = _PRECISIONS[precision]
+    with computing(device, precision=precision) if learns else nullcontext():
+        convolutions = convolutions_of(network.to(kind), (min(clips[0], _MOST_CLIPS), *clips[1:]), learns=learns)
+    slowdown = check_convolutions(
+        convolutions,
+        device=device,
+        precision=kind,
+        gradients=learns,
+        memory_format=torch.channels_last_3d if channels_last else torch.contiguous_format,
+    )
+    if slowdown > _SLOW:
+        finer = str(FINER[kind]).removeprefix("torch.")
+        warn(f"--precision {precision} takes {slowdown:.0f} times as long as {finer} here")
+
+
+def check_scoring(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:
+    """The same for the network of a card and batches of so many of its clips, where the check is wanted at all.
+
+    Raises:
+        ConfigError: A result is wrong.
+    """
+    if not wants_check(device, precision):
+        return
+    with torch.device("meta"):
+        network = card.build().eval()
+    size = card.pixels.crop_size
+    clips = (num_clips, card.pixels.channels, card.clip.num_frames, size, size)
+    check_arithmetic(network, clips, device=device, precision=precision, learns=False)
+
+
+def computing(device: torch.device, *, precision: Precision) -> AbstractContextManager[object]:
+    """What an objective is to enter around the network, so that the gradients are right."""
+    padded = device.type == "cpu" and precision == "bf16-mixed"
+    return Rerouted(padded_in_time) if padded else nullcontext()

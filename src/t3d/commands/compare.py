@@ -1,0 +1,107 @@
+"""Table evaluated runs, and say whether those of the same videos differ by more than chance."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from t3d.commands._console import warn
+from t3d.commands._output import make_folder
+from t3d.config import CompareConfig
+from t3d.evaluation.comparison import by_test_set, flips, pairs_of_kinds, pairs_of_runs, write_flips
+from t3d.evaluation.results import Evaluated, read_evaluated
+from t3d.evaluation.significance import Pair, adjusted
+from t3d.evaluation.tables import duplicates, flips_text, kinds, kinds_text, means, metrics_table, runs_text
+from t3d.files import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Runs that share videos, set against each other."""
+
+    runs: Sequence[Pair]
+    kinds: Sequence[Pair]
+    flips: Sequence[Sequence[dict[str, Any]]]
+    """For each test set, the videos its runs disagree on."""
+
+
+def run(config: CompareConfig) -> str:
+    """The tables as Markdown; files where the flags name some.
+
+    Folders that were not evaluated, such as those of transfers, are left out with a warning.
+
+    Raises:
+        CheckpointError: A file of an evaluation cannot be read, or there is none at all.
+    """
+    for file in filter(None, (config.output, config.json, config.flips)):
+        make_folder(file.parent)
+    runs = _read(config.runs)
+    sets = by_test_set(runs) if len(runs) > 1 else []
+    comparison = _compare(sets, baseline=None if config.baseline is None else str(config.baseline))
+    text = "\n\n".join([metrics_table(runs), *_sections(sets, comparison)])
+    if config.output is not None:
+        write_text(config.output, text + "\n")
+    if config.json is not None:
+        write_text(config.json, json.dumps(_figures(runs, comparison), indent=2) + "\n")
+    if config.flips is not None:
+        write_flips(config.flips, list(chain.from_iterable(comparison.flips)))
+    return text
+
+
+def show(text: str, config: CompareConfig) -> int:
+    """Print the tables."""
+    print(text)
+    return 0
+
+
+def _read(paths: Sequence[Path]) -> list[Evaluated]:
+    evaluated = [path for path in paths if not path.is_dir() or (path / "metrics.json").exists()]
+    for path in paths:
+        if path not in evaluated and evaluated:
+            warn(f"{path}: no metrics, left out; t3d evaluate {path} makes them")
+    runs = [read_evaluated(path) for path in evaluated or paths]
+    for run, earlier in duplicates(runs):
+        same = f"{run.name}: like {earlier.name} in everything, split and seed too"
+        warn(f"{same}, so both count in a mean, and repeated runs are compared by {earlier.name} alone")
+    return runs
+
+
+def _compare(sets: Sequence[Sequence[Evaluated]], *, baseline: str | None) -> Comparison:
+    """Where a dataset's runs were repeated, compare them as such; the others one by one."""
+    datasets: dict[str, list[Sequence[Evaluated]]] = defaultdict(list)
+    for same in sets:
+        datasets[same[0].metrics["dataset"]["name"]].append(same)
+    of_runs, of_kinds = [], []
+    for its_sets in datasets.values():
+        repeated, settled = pairs_of_kinds([run for same in its_sets for run in same], baseline)
+        of_kinds += repeated
+        of_runs += [pair for same in its_sets for pair in pairs_of_runs(same, baseline, settled=settled)]
+    return Comparison(runs=adjusted(of_runs), kinds=adjusted(of_kinds), flips=[list(flips(same)) for same in sets])
+
+
+def _sections(sets: Sequence[Sequence[Evaluated]], comparison: Comparison) -> list[str]:
+    parts = [kinds_text(comparison.kinds)] if comparison.kinds else []
+    parts += [runs_text(comparison.runs)] if comparison.runs else []
+    return parts + [flips_text(same, rows) for same, rows in zip(sets, comparison.flips, strict=True)]
+
+
+def _figures(runs: Sequence[Evaluated], comparison: Comparison) -> dict[str, Any]:
+    keys = "dataset", "seed", "protocol", "model", "video", "clip"
+    return {
+        "runs": [{"run": run.name} | {key: run.metrics[key] for key in keys} for run in runs],
+        "means": [
+            {"kind": kind.name, "runs": [run.name for run in kind.runs], "mean_and_deviation": means(kind)}
+            for kind in kinds(runs)
+            if len(kind.runs) > 1
+        ],
+        "pairs_of_runs": [_pair(pair) for pair in comparison.runs],
+        "pairs_of_kinds": [_pair(pair) for pair in comparison.kinds],
+        "num_flips": [len(rows) for rows in comparison.flips],
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return asdict(pair) | {"difference": pair.difference, "verdict": pair.verdict}

@@ -1,0 +1,178 @@
+"""Named sets of defaults for trainings and transfers, each with its command, its time and what to expect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from t3d.config import (
+    ModelOptions,
+    OptimizerOptions,
+    PairOptions,
+    PipelineConfig,
+    RunOptions,
+    ScheduleOptions,
+    SelectionOptions,
+    StartOptions,
+    TeacherOptions,
+    TrainConfig,
+    TransferConfig,
+)
+from t3d.errors import ConfigError
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
+
+Config = TypeVar("Config", TrainConfig, TransferConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset(Generic[Config]):
+    """Defaults for one job, with what to expect of them."""
+
+    command: str
+    """How it is run."""
+    time: str
+    """How long it takes."""
+    expected: str
+    """What it reaches, and who says so."""
+    config: Config
+
+
+_PLACEHOLDER = Path("DATA")
+
+_PAPER = TrainConfig(data=_PLACEHOLDER, preset="paper-kinetics")
+
+QUICK = TrainConfig(
+    data=_PLACEHOLDER,
+    model=ModelOptions(arch="t3d_tiny"),
+    clip=ClipSpec(num_frames=16, frame_stride=2),
+    pixels=PixelSpec(resize=64, crop_size=64),
+    augment=AugmentSpec(scales=(1.0, 0.9, 0.8)),
+    optimizer=OptimizerOptions(batch_size=16, lr=0.05, weight_decay=5e-4, ema_decay=0.99),
+    schedule=ScheduleOptions(epochs=8, min_steps=600, schedule="cosine", warmup_steps=50),
+    selection=SelectionOptions(select_on="none"),
+)
+
+PRESETS: Mapping[str, Preset[TrainConfig]] = {
+    "quick": Preset(
+        command="t3d train DATA",
+        time="minutes on two CPU cores for a few hundred short videos",
+        expected="see docs/results: measured on four actions of nine people",
+        config=QUICK,
+    ),
+    "paper-kinetics": Preset(
+        command="t3d train DATA --preset paper-kinetics --arch t3d_121 --devices 8 --batch-size 8",
+        time="not measured here; 200 epochs of about 240 000 videos are a matter of weeks on eight GPUs",
+        expected="62.2 % video top-1 on Kinetics-400 (published; not reproduced here)",
+        config=_PAPER,
+    ),
+    "paper-ucf101-scratch": Preset(
+        command="t3d train UCF-101 --preset paper-ucf101-scratch --arch t3d_121 --split 1",
+        time="not measured here; about 9 500 videos an epoch, 200 epochs: days on one GPU",
+        expected="69.1 to 71.4 % video top-1 on split 1 (published; not reproduced here)",
+        config=replace(_PAPER, preset="paper-ucf101-scratch", clip=ClipSpec(num_frames=32, frame_stride=2)),
+    ),
+    "paper-finetune": Preset(
+        command="t3d train UCF-101 --preset paper-finetune --init runs/kinetics --split 1",
+        time="not measured here; hours on one GPU",
+        expected="90.3 % on UCF101, 59.2 % on HMDB51, mean of three splits (published; not reproduced here)",
+        config=replace(
+            _PAPER,
+            preset="paper-finetune",
+            start=StartOptions(layer_decay=0.8),
+            optimizer=OptimizerOptions(lr=0.01),
+            schedule=ScheduleOptions(epochs=60, schedule="step", step_epochs=20),
+            selection=SelectionOptions(select_on="none"),
+        ),
+    ),
+}
+
+
+TRANSFER_PRESETS: Mapping[str, Preset[TransferConfig]] = {
+    "quick": Preset(
+        command="t3d transfer DATA",
+        time="minutes on two CPU cores for a few hundred short videos",
+        expected="see docs/results: pairs of held-out videos matched, and what it brings afterwards",
+        config=TransferConfig(
+            data=_PLACEHOLDER,
+            teacher=TeacherOptions(teacher="efficientnet_lite0", teacher_size=64, pictures=4, windows=4),
+            pairs=PairOptions(matcher_norm=True),
+            model=QUICK.model,
+            clip=QUICK.clip,
+            pixels=QUICK.pixels,
+            augment=QUICK.augment,
+            optimizer=OptimizerOptions(batch_size=32, lr=0.05, ema_decay=0.98),
+            schedule=ScheduleOptions(epochs=8, min_steps=600, schedule="cosine", warmup_steps=50),
+            run=RunOptions(bad_videos="skip"),
+        ),
+    ),
+    "paper-transfer": Preset(
+        command="t3d transfer VIDEOS --preset paper-transfer --arch t3d_121 --devices 8 --batch-size 4",
+        time="not measured here; 150 epochs of about 500 000 clips are a matter of weeks on eight GPUs",
+        expected="then 91.7 % on UCF101, 61.1 % on HMDB51, not 90.3 and 59.2 (published; not reproduced here)",
+        config=TransferConfig(
+            data=_PLACEHOLDER,
+            preset="paper-transfer",
+            teacher=TeacherOptions(live=True),
+            pairs=PairOptions(negatives="independent"),
+            augment=AugmentSpec(crop="random"),
+            optimizer=OptimizerOptions(batch_size=32),
+            schedule=ScheduleOptions(epochs=150, schedule="step", step_epochs=30),
+            run=RunOptions(bad_videos="skip"),
+        ),
+    ),
+}
+
+
+FLOW_PRESETS: Mapping[str, PipelineConfig] = {
+    "quick": PipelineConfig(
+        pipeline="transfer",
+        data=_PLACEHOLDER,
+        teacher=TRANSFER_PRESETS["quick"].config.teacher,
+        model=QUICK.model,
+        clip=QUICK.clip,
+        pixels=QUICK.pixels,
+        augment=QUICK.augment,
+    ),
+    "paper": PipelineConfig(
+        pipeline="transfer",
+        data=_PLACEHOLDER,
+        preset="paper",
+        teacher=TRANSFER_PRESETS["paper-transfer"].config.teacher,
+    ),
+}
+"""What all steps of a pipeline share; the rest is that of the presets of each step."""
+
+
+def pipeline_preset(name: str) -> PipelineConfig:
+    """Defaults of a named preset of `t3d pipeline`; its `pipeline` and `data` are placeholders.
+
+    Raises:
+        ConfigError: No preset has this name.
+    """
+    if name not in FLOW_PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(FLOW_PRESETS)}")
+    return FLOW_PRESETS[name]
+
+
+def preset(name: str) -> TrainConfig:
+    """Defaults of a named preset of `t3d train`; its `data` is a placeholder.
+
+    Raises:
+        ConfigError: No preset has this name.
+    """
+    return _named(name, PRESETS)
+
+
+def transfer_preset(name: str) -> TransferConfig:
+    """Defaults of a named preset of `t3d transfer`; its `data` is a placeholder.
+
+    Raises:
+        ConfigError: No preset has this name.
+    """
+    return _named(name, TRANSFER_PRESETS)
+
+
+def _named(name: str, presets: Mapping[str, Preset[Config]]) -> Config:
+    if name not in presets:
+        raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(presets)}")
+    return presets[name].config

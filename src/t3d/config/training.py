@@ -1,0 +1,222 @@
+"""Commands that learn: train, transfer, pipeline, demo."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from t3d.config.fields import Format, Pipeline, at_least, check_workers, share
+from t3d.config.options import (
+    LabelOptions,
+    ModelOptions,
+    OptimizerOptions,
+    PairOptions,
+    ProbeOptions,
+    RunOptions,
+    ScheduleOptions,
+    SelectionOptions,
+    StartOptions,
+    TeacherOptions,
+)
+from t3d.errors import ConfigError
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, SegmentSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a network on labelled videos."""
+
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Folder or CSV/Parquet file of labelled videos, or `temporal-shapes`, the built-in data."""
+    output: Path = Path("runs/latest")
+    """Folder for the weights, the configuration and the log."""
+    preset: str = "quick"
+    """Set of defaults: quick, paper-kinetics, paper-ucf101-scratch or paper-finetune."""
+    split: int = 1
+    """Number of the official split, or of the fold where there is none."""
+    format: Format | None = None
+    """Layout of DATA, where it is not recognised by itself."""
+    resume: bool = False
+    """Go on with the unfinished run in the output folder."""
+    overwrite: bool = False
+    """Replace a finished run in the output folder."""
+    recompute_segments: bool = False
+    """Hold the activations of one segment only and compute each twice; batch norm then sees one at a time, too."""
+    start: StartOptions = field(default_factory=StartOptions)
+    labels: LabelOptions = field(default_factory=LabelOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    segments: SegmentSpec = field(default_factory=SegmentSpec)
+    pixels: PixelSpec = field(default_factory=PixelSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    selection: SelectionOptions = field(default_factory=SelectionOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        _check_learning(self)
+        _check_train(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """Teach a fresh 3D network, without labels, by a frozen 2D network: do these frames and this clip match?"""
+
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Folder, list or CSV of videos, at any depth; labels are not looked at. Or `temporal-shapes`."""
+    output: Path = Path("runs/transfer")
+    """Folder for the weights, the configuration and the log."""
+    preset: str = "quick"
+    """Set of defaults: quick or paper-transfer."""
+    split: int | None = None
+    """Take DATA for a labelled dataset and use the training videos of this split only, without their labels."""
+    format: Format | None = None
+    """Layout of DATA with --split, where it is not recognised by itself."""
+    resume: bool = False
+    """Go on with the unfinished run in the output folder."""
+    overwrite: bool = False
+    """Replace a finished run in the output folder."""
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    pairs: PairOptions = field(default_factory=PairOptions)
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    pixels: PixelSpec = field(default_factory=PixelSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        _check_learning(self)
+        _check_transfer(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Go the whole way from videos to a tested network: from scratch, by transfer, or from an inflated 2D twin."""
+
+    pipeline: Annotated[Positional[Pipeline], arg(metavar="PIPELINE")]
+    """scratch; transfer: pairs, then DATA; ft-transfer: pairs, half of --large, DATA; inflation: 2D twin, DATA."""
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """Labelled videos, as for `t3d train`: the network is tested on their test list."""
+    unlabelled: Path | None = None
+    """Videos to learn from pairs; left out, the training videos of DATA without their labels."""
+    large: Path | None = None
+    """Labelled videos of which half of each class is learnt in between (ft-transfer)."""
+    output: Path = Path("runs/pipeline")
+    """Folder for a run of every step, as PIPELINE/STEP; what is finished there is not done again."""
+    preset: str = "quick"
+    """Set of defaults: quick or paper."""
+    split: int = 1
+    """Number of the official split of DATA, or of the fold where there is none."""
+    updates: int | None = None
+    """Updates of every step, instead of what the preset says."""
+    teacher: TeacherOptions = field(default_factory=TeacherOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    pixels: PixelSpec = field(default_factory=PixelSpec)
+    augment: AugmentSpec = field(default_factory=AugmentSpec)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        at_least(1, updates=self.updates)
+        if (self.pipeline == "ft-transfer") != (self.large is not None):
+            raise ConfigError("--large DATA belongs to the pipeline ft-transfer, and only to it")
+        if self.unlabelled is not None and "transfer" not in self.pipeline:
+            raise ConfigError(f"--unlabelled {self.unlabelled}: the pipeline {self.pipeline} uses no unlabelled videos")
+
+
+LearningConfig = TrainConfig | TransferConfig
+"""What has a network, an optimizer, a schedule and a machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Render moving shapes, train on them, evaluate, predict, and write a report."""
+
+    output: Path = Path("runs/demo")
+    """Folder for the run."""
+    seed: int = 0
+    """Seed of the run."""
+    shuffle_frames: bool = False
+    """Control: permute the frames of every clip, in training and testing, so that only appearance is left."""
+
+
+def _check_learning(config: "LearningConfig") -> None:
+    optimizer, schedule, run = config.optimizer, config.schedule, config.run
+    at_least(1, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate, epochs=schedule.epochs)
+    at_least(1, max_steps=schedule.max_steps, step_epochs=schedule.step_epochs)
+    at_least(1, early_stop_epochs=schedule.early_stop_epochs)
+    at_least(1, devices=run.devices, nodes=run.nodes, checkpoint_steps=run.checkpoint_steps)
+    check_workers(run.workers)
+    at_least(0, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps)
+    at_least(0, plateau_patience=schedule.plateau_patience, seed=run.seed)
+    at_least(0, lr=optimizer.lr, weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm)
+    share(momentum=optimizer.momentum, ema_decay=optimizer.ema_decay, decay_factor=schedule.decay_factor)
+    _check_flow(config.clip, config.pixels, config.augment)
+    if run.seed >= 2**32:
+        raise ConfigError(f"--seed {run.seed} must be below 2**32")
+    if optimizer.clip_norm == 0:
+        raise ConfigError("--clip-norm 0 would stop all learning; leave it out, or use 1")
+    if run.recompute and run.compile:
+        raise ConfigError("--recompute changes nothing with --compile, which sees the plain layers; give one")
+    if config.resume and config.overwrite:
+        raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
+
+
+def _check_train(config: TrainConfig) -> None:
+    start, labels, schedule = config.start, config.labels, config.schedule
+    at_least(0, freeze=start.freeze)
+    at_least(1, labels_per_class=labels.labels_per_class)
+    share(layer_decay=start.layer_decay, label_smoothing=labels.label_smoothing, train_fraction=labels.train_fraction)
+    needs_validation = {"--schedule plateau": schedule.schedule == "plateau"}
+    needs_validation["--early-stop-epochs"] = schedule.early_stop_epochs is not None
+    for flag, wanted in needs_validation.items():
+        if wanted and config.selection.select_on == "none":
+            raise ConfigError(f"{flag} watches validation loss, but --select-on is none; use --select-on validation")
+    if not 0 < config.selection.validation_fraction < 1:
+        raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
+    if config.recompute_segments and not config.segments.enabled:
+        raise ConfigError("--recompute-segments goes through several segments one by one; give --segments 2 or more")
+    if config.recompute_segments and config.run.compile:
+        raise ConfigError("--recompute-segments and --compile exclude each other; give one")
+    if config.recompute_segments and config.run.devices * config.run.nodes > 1:
+        raise ConfigError("--recompute-segments works on one device only; lower --batch-size and raise --accumulate")
+    if labels.labels_per_class is not None and labels.train_fraction is not None:
+        raise ConfigError("--labels-per-class and --train-fraction exclude each other; give one")
+    for flag, wanted in {"--inflate": start.inflate is not None, "--keep-fc": start.keep_fc}.items():
+        if wanted and start.init is None:
+            raise ConfigError(f"{flag} says how to use the weights of --init; give --init RUN")
+
+
+def _check_transfer(config: TransferConfig) -> None:
+    teacher, pairs = config.teacher, config.pairs
+    at_least(1, teacher_size=teacher.teacher_size, pictures=teacher.pictures, windows=teacher.windows)
+    at_least(2, batch_size=config.optimizer.batch_size)
+    at_least(0, contrastive=pairs.contrastive)
+    if not 0 < pairs.holdout_fraction < 1:
+        raise ConfigError(f"--holdout-fraction {pairs.holdout_fraction} must lie between 0 and 1")
+    if pairs.contrastive and pairs.negatives == "independent":
+        raise ConfigError("--contrastive wants each clip with its own pictures; use --negatives in-batch")
+    if teacher.live and pairs.control == "shuffled-pairs":
+        raise ConfigError("--control shuffled-pairs exchanges features computed once for all; leave out --live")
+    if config.probe.probe is not None and pairs.control == "colour-statistics":
+        raise ConfigError("--probe judges a student, and --control colour-statistics has none; leave one out")
+    if config.pixels.modality == "flow":
+        raise ConfigError("--modality flow: a transfer needs the pictures for its teacher; use --modality difference")
+    if config.split is None and config.format is not None:
+        raise ConfigError("--format is of a labelled dataset; give --split, or leave it out")
+
+
+def _check_flow(clip: ClipSpec, pixels: PixelSpec, augment: AugmentSpec) -> None:
+    if pixels.modality == "flow" and clip.order == "shuffled":
+        raise ConfigError(
+            "--order shuffled: --modality flow is found between neighbours of the video before the order is changed, "
+            "so the control would leave motion in; use --modality rgb or difference"
+        )
+    for name in ("brightness", "contrast", "saturation", "hue"):
+        if pixels.modality == "flow" and getattr(augment, name):
+            raise ConfigError(f"--{name} is of pictures, and --modality flow has no colours; leave it out")

@@ -1,0 +1,1 @@
+"""What scores amount to: metrics, significance, fusion, reports."""

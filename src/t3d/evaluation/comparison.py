@@ -1,0 +1,143 @@
+"""Which runs are set against each other video by video, and what is known of their difference."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from t3d.commands._console import warn
+from t3d.data.formats import load_videos
+from t3d.data.samples import NoSuchSubsetError, VideoList
+from t3d.errors import DataError
+from t3d.evaluation.results import Evaluated
+from t3d.evaluation.significance import Pair, compare_kinds, compare_runs
+from t3d.evaluation.tables import Kind, kinds
+from t3d.files import write_csv, write_text
+
+Item = TypeVar("Item")
+_MOST = 4
+"""So many runs or kinds are each set against all others; of more, each against the first only."""
+
+
+def by_test_set(runs: Iterable[Evaluated]) -> list[list[Evaluated]]:
+    """Runs of the same videos, together; those without predictions, or with videos of their own, are named."""
+    sets: dict[Hashable, list[Evaluated]] = defaultdict(list)
+    for run in runs:
+        if run.results:
+            sets[run.test_set()].append(run)
+        else:
+            warn(f"{run.name}: no predictions, so not compared video by video; t3d evaluate {run.name} makes them")
+    alone = [same[0].name for same in sets.values() if len(same) == 1]
+    if alone:
+        warn(f"tested on videos that no other run was tested on, so not compared video by video: {', '.join(alone)}")
+    return [same for same in sets.values() if len(same) > 1]
+
+
+def pairs_of_runs(runs: Sequence[Evaluated], baseline: str | None, *, settled: Collection[str] = ()) -> list[Pair]:
+    """A row for each two runs of one test set, unless both are among the names of those compared as repetitions."""
+    chosen = _chosen(runs, lambda run: run.name == baseline)
+    wanted = [pair for pair in chosen if not all(run.name in settled for run in pair)]
+    if not wanted:
+        return []
+    videos = sorted(runs[0].results)
+    groups = _groups_of(runs[0])
+    return [
+        compare_runs(
+            (first.name, second.name),
+            (first.right(videos), second.right(videos)),
+            None if groups is None else [groups[video] for video in videos],
+            generator=np.random.default_rng(0),
+        )
+        for first, second in wanted
+    ]
+
+
+def pairs_of_kinds(runs: Sequence[Evaluated], baseline: str | None) -> tuple[list[Pair], set[str]]:
+    """A row for each two kinds of runs that were both repeated with the same splits and seeds.
+
+    Returns:
+        The rows, and the names of all runs of the kinds in them.
+    """
+    chosen = _chosen(kinds(runs), lambda kind: any(run.name == baseline for run in kind.runs))
+    matches = [(both, right) for both in chosen if len(right := _matched(*both)) > 1]
+    pairs = [compare_kinds((first.name, second.name), right) for (first, second), right in matches]
+    return pairs, {run.name for both, _ in matches for kind in both for run in kind.runs}
+
+
+def _chosen(items: Sequence[Item], is_baseline: Callable[[Item], bool]) -> list[tuple[Item, Item]]:
+    baseline = next((item for item in items if is_baseline(item)), None)
+    if baseline is None and len(items) <= _MOST:
+        return list(combinations(items, 2))
+    first = items[0] if baseline is None else baseline
+    return [(first, item) for item in items if item is not first]
+
+
+def _matched(first: Kind, second: Kind) -> list[tuple[list[bool], list[bool]]]:
+    """What two kinds said in runs of the same split, seed and videos; of several such of a kind, in its first."""
+    ours, theirs = _repetitions(first), _repetitions(second)
+    both = [(run, theirs[key]) for key, run in ours.items() if key in theirs]
+    return [(one.right(sorted(one.results)), other.right(sorted(one.results))) for one, other in both]
+
+
+def _repetitions(kind: Kind) -> dict[Hashable, Evaluated]:
+    earliest: dict[Hashable, Evaluated] = {}
+    for run in kind.runs:
+        earliest.setdefault((run.repetition, run.test_set()), run)
+    return earliest
+
+
+def _groups_of(run: Evaluated) -> dict[str, str] | None:
+    """What each video shares with others, such as a person; None where no two do, or the dataset is gone."""
+    named = run.metrics["dataset"]
+    root = Path(named.get("root") or ".")
+    lists = [root / f"{named['name']}{suffix}" for suffix in (".csv", ".parquet")]
+    data = next((file for file in lists if file.exists()), root)
+    try:
+        videos = _load(data, named)
+    except (DataError, KeyError):
+        warn(f"{data}: not there as it was tested, so videos are taken to be independent of each other")
+        return None
+    groups = {sample.name: sample.group for sample in videos.samples if sample.name in run.results}
+    return groups if len(groups) == len(run.results) > len(set(groups.values())) else None
+
+
+def _load(data: Path, named: Mapping[str, Any]) -> VideoList:
+    """The list that was tested, or the training list that its validation videos were carved from."""
+    find = partial(load_videos, data, split=named["split_number"], format=named["format"])
+    try:
+        return find(subset=named["subset"])
+    except NoSuchSubsetError:
+        if named["subset"] != "validation":
+            raise
+        return find(subset="train")
+
+
+_COLUMNS = ("video", "label", "num_right")
+
+
+def flips(runs: Sequence[Evaluated]) -> Iterator[dict[str, Any]]:
+    """A row for each video of a test set that some runs name correctly and others do not."""
+    for video, result in runs[0].results.items():
+        right = {run.name: run.results[video].within(1) for run in runs}
+        if len(set(right.values())) == 2:
+            row = {"video": video, "label": runs[0].labels[result.label], "num_right": sum(right.values())}
+            yield row | {key: value for run in runs for key, value in _said(run, video).items()}
+
+
+def write_flips(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write them; the cells of runs that were not tested on a video stay empty."""
+    if not rows:
+        write_text(path, ",".join(_COLUMNS) + "\n")
+        return
+    columns = dict.fromkeys(name for row in rows for name in row)
+    write_csv(path, [columns | row for row in rows])
+
+
+def _said(run: Evaluated, video: str) -> dict[str, Any]:
+    result = run.results[video]
+    predicted = run.labels[result.ranking[0]] if result.scores else None  # not decoded
+    return {f"predicted:{run.name}": predicted, f"score:{run.name}": max(result.scores, default=None)}

@@ -1,0 +1,170 @@
+"""Read evaluated runs back: their metrics, and what they said of every video."""
+
+import csv
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from t3d.errors import CheckpointError
+from t3d.evaluation.metrics import VideoResult
+from t3d.inference.open import PRECISIONS
+
+_OWN = {"--split": 1, "--seed": 1, "--output": 1, "--init": 1, "--resume": 0, "--overwrite": 0}
+"""Flags in which repetitions of one training may differ, with the number of values of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """An evaluated run."""
+
+    name: str
+    metrics: Mapping[str, Any]
+    results: Mapping[str, VideoResult]
+    """By video; empty where there are no predictions."""
+    labels: Sequence[str]
+
+    @property
+    def repetition(self) -> tuple[Any, Any]:
+        """Split and seed: in what runs of one kind may differ."""
+        return self.metrics["dataset"]["split_number"], self.metrics["seed"]
+
+    def test_set(self) -> frozenset[tuple[str, str]]:
+        """The videos and what they show; the same for runs that can be compared video by video."""
+        return frozenset((result.video, self.labels[result.label]) for result in self.results.values())
+
+    def right(self, videos: Iterable[str]) -> list[bool]:
+        """Whether the highest score is that of the label."""
+        return [self.results[video].within(1) for video in videos]
+
+
+def read_evaluated(path: Path) -> Evaluated:
+    """Read a run folder or a `metrics.json`.
+
+    Raises:
+        CheckpointError: There are no metrics, or a file holds something else.
+    """
+    file = path / "metrics.json" if path.is_dir() else path
+    try:
+        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        kind(metrics), [metrics["video"][name] for name in ("top1", "top5", "mean_class", "num_videos")]
+        metrics["clip"]["top1"], metrics["dataset"]["split_number"], metrics["seed"], metrics["protocol"]["views"]
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: no metrics; run t3d evaluate {path} first") from None
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+        raise CheckpointError(f"{file}: not the metrics of an evaluation; run t3d evaluate again") from None
+    metrics["protocol"] = _as_named_today(metrics["protocol"])
+    there = file.name == "metrics.json" and any(file.parent.glob("predictions.*"))
+    results, labels = read_predictions(file.parent) if there else ([], ())
+    return Evaluated(name=str(path), metrics=metrics, results={row.video: row for row in results}, labels=labels)
+
+
+def read_predicted(path: Path) -> Evaluated:
+    """Read a run whose scores of every video are needed.
+
+    Raises:
+        CheckpointError: As `read_evaluated`, or there are no predictions.
+    """
+    evaluated = read_evaluated(path)
+    if not evaluated.results:
+        raise CheckpointError(f"{path}: no predictions; run t3d evaluate first")
+    return evaluated
+
+
+def dataset(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What names the videos, whatever the split."""
+    return {key: metrics["dataset"].get(key) for key in ("name", "root", "subset")}
+
+
+def kind(metrics: Mapping[str, Any]) -> str:
+    """What runs must share for their mean to mean something: all but split and seed."""
+    training = metrics.get("training") or {}
+    lineage = training.get("lineage") or []
+    commands = [
+        training.get("command"),
+        *(row.get("command") or row.get("file") for row in lineage),
+    ]  # a file: published
+    trained = [_without_own(command) for command in commands if command]
+    facts = [
+        dataset(metrics),
+        metrics["protocol"],
+        metrics["model"],
+        trained,
+        _weighting(metrics),
+    ]
+    return json.dumps(facts, sort_keys=True)
+
+
+def _as_named_today(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Older files know no engine but PyTorch, and name precisions as flags do."""
+    named = {key: PRECISIONS.get(value, value) for key, value in protocol.items() if key == "precision"}
+    return {"engine": "torch", **protocol, **named}
+
+
+def _weighting(metrics: Mapping[str, Any]) -> str | list[float] | None:
+    """Of a fusion: that its weights were fitted, whatever came of it, or what they were set to."""
+    fusion = metrics.get("fusion")
+    if fusion is None:
+        return None
+    return "fitted" if fusion["fitted"] else [row["weight"] for row in fusion["runs"]]
+
+
+def _without_own(command: str) -> list[str]:
+    kept, skipped = [], 0
+    for word in shlex.split(command):
+        flag, assigned, _ = word.partition("=")
+        if skipped:
+            skipped -= 1
+        elif flag in _OWN:
+            skipped = 0 if assigned else _OWN[flag]
+        else:
+            kept.append(word)
+    return kept
+
+
+_SCORE = "score:"
+_NAMES = ("predictions.csv", "predictions.parquet")
+
+
+def read_predictions(path: Path) -> tuple[list[VideoResult], tuple[str, ...]]:
+    """One row a video and the names of the classes, exactly as they were written.
+
+    Args:
+        path: A `predictions.csv` or `predictions.parquet`, or the folder it is in.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds something else.
+    """
+    file = next((path / name for name in _NAMES if (path / name).exists()), path / _NAMES[0]) if path.is_dir() else path
+    try:
+        rows = pq.read_table(file).to_pylist() if file.suffix == ".parquet" else _csv_rows(file)
+        labels = tuple(name.removeprefix(_SCORE) for name in rows[0] if name.startswith(_SCORE))
+        return [_result(row, labels) for row in rows], labels
+    except FileNotFoundError:
+        raise CheckpointError(f"{file}: no predictions; run t3d evaluate first") from None
+    except (ValueError, KeyError, IndexError, TypeError, csv.Error, pa.ArrowException):
+        raise CheckpointError(f"{file}: not the predictions of an evaluation; run t3d evaluate again") from None
+
+
+def _csv_rows(file: Path) -> list[dict[str, Any]]:
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines, strict=True))
+
+
+def _result(row: Mapping[str, Any], labels: Sequence[str]) -> VideoResult:
+    scores = [row[_SCORE + label] for label in labels]
+    decoded = scores[0] not in ("", None)
+    return VideoResult(
+        video=row["video"],
+        label=labels.index(row["label"]) if row["label"] else -1,
+        scores=tuple(map(float, scores)) if decoded else (),
+        num_views=int(row["num_views"]),
+        views_correct=int(row["views_correct"]),
+        tag=row["tag"],
+        error=row["error"],
+    )

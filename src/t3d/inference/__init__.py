@@ -1,0 +1,1 @@
+"""From a trained network and videos to scores, by whichever backend."""

@@ -1,0 +1,1 @@
+"""Engines that score exported networks: one file a backend."""

@@ -1,0 +1,94 @@
+"""Exported networks as ONNX graphs, computed by ONNX Runtime in float32."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.export import ExportedProgram
+
+from t3d.inference.backends.base import KEY, missing
+from t3d.inference.graph import INPUT
+from t3d.inference.scorer import Scorer
+from t3d.tensors import Logits, Views
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def convert(program: ExportedProgram) -> "ModelProto":
+    """Translate a program into ONNX.
+
+    Raises:
+        ConfigError: What it takes is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise missing(error.name or "onnx", "onnx") from error
+    with _quietly():
+        translated = torch.onnx.export(program, dynamo=True, verbose=False)
+    assert translated is not None
+    proto: ModelProto = translated.model_proto
+    return proto
+
+
+def save(proto: "ModelProto", path: Path, text: str) -> None:
+    """Write a graph with its description among its metadata."""
+    import onnx
+
+    onnx.helper.set_model_props(proto, {KEY: text})
+    onnx.save(proto, path)
+
+
+def read(path: Path) -> tuple["ModelProto", str | None]:
+    """Read a graph and its description.
+
+    Raises:
+        ConfigError: `onnx` is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise missing("onnx", "onnx") from error
+    proto = onnx.load(path)
+    return proto, {entry.key: entry.value for entry in proto.metadata_props}.get(KEY)
+
+
+def start(proto: "ModelProto", precision: str) -> Scorer:
+    """Score with a graph.
+
+    Raises:
+        ConfigError: ONNX Runtime is not installed.
+    """
+    assert precision == "float32"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing("onnxruntime", "onnx") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+    def score(clips: Views) -> Logits:
+        return torch.from_numpy(session.run(None, {INPUT: clips.numpy()})[0])
+
+    return score
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporter's remarks on packages it could also serve, and on PyTorch's own way of copying."""
+    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registry.level
+    registry.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
+            yield
+    finally:
+        registry.setLevel(level)

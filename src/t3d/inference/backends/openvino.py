@@ -1,0 +1,133 @@
+"""Exported networks as OpenVINO graphs (.xml, weights in .bin): float32, bf16, int8 by NNCF."""
+
+import hashlib
+import logging
+import sys
+import warnings
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import torch
+from torch.export import ExportedProgram
+
+from t3d.errors import ConfigError
+from t3d.inference.backends.base import KEY, missing
+from t3d.inference.graph import INPUT
+from t3d.inference.scorer import Scorer
+from t3d.tensors import Logits, Views
+
+if TYPE_CHECKING:
+    from openvino import Model
+
+_HINTS = {"float32": "f32", "bf16": "bf16", "int8": "f32"}
+"""Arithmetic of whatever is not quantised; said outright, for on some processors OpenVINO takes bf16 by itself."""
+
+_DIGEST = "sha256 of the weights"
+
+
+def load_openvino() -> ModuleType:
+    """OpenVINO, kept from reporting its use to its makers, which it does when imported unless told otherwise.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it were not installed
+    try:
+        import openvino
+    except ImportError as error:
+        raise missing("openvino", "openvino") from error
+    return openvino
+
+
+def convert(program: ExportedProgram) -> "Model":
+    """Translate a program; only the number of clips stays open."""
+    openvino = load_openvino()
+    shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == INPUT)
+    with warnings.catch_warnings():  # of PyTorch, on its own way of copying
+        warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
+        model: Model = openvino.convert_model(program)
+    model.reshape([-1, *map(int, shape[1:])])
+    return model
+
+
+def save(model: "Model", path: Path, text: str) -> None:
+    """Write a graph and, first, its weights; the graph names their hash, so that no other weights pass for them."""
+    openvino, weights = load_openvino(), path.with_suffix(".bin")
+    openvino.serialize(model, path, weights)
+    model.set_rt_info(text, [KEY, "description"])
+    model.set_rt_info(_digest(weights), [KEY, _DIGEST])
+    openvino.serialize(model, path, weights)
+
+
+def read(path: Path) -> tuple["Model", str | None]:
+    """Read a graph with its weights.
+
+    Raises:
+        ValueError: The weights are not those the graph was written with.
+    """
+    model = load_openvino().Core().read_model(path)
+    if not model.has_rt_info([KEY, "description"]):
+        return model, None
+    if model.get_rt_info([KEY, _DIGEST]).value != _digest(path.with_suffix(".bin")):
+        raise ValueError(f"{path.with_suffix('.bin').name} beside it is damaged, or of another export")
+    return model, str(model.get_rt_info([KEY, "description"]).value)
+
+
+def start(model: "Model", precision: str) -> Scorer:
+    """Score with a graph.
+
+    Raises:
+        ConfigError: The processor has no such arithmetic; OpenVINO itself would take another and say nothing.
+    """
+    settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = load_openvino().Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **settings})
+    taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if taken != _HINTS[precision]:
+        raise ConfigError(f"OpenVINO computes in {taken} on this processor, not in {precision}; use float32 or int8")
+
+    def score(clips: Views) -> Logits:
+        return torch.from_numpy(compiled([clips.numpy()])[0].copy())
+
+    return score
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if TYPE_CHECKING:
+    from openvino import Model
+
+
+def quantise(model: "Model", clips: Views) -> "Model":
+    """Compute in int8 what bears it; ranges of activations are those seen on the clips.
+
+    Args:
+        model: Stays as it is.
+        clips: Typical input, never of test videos.
+
+    Raises:
+        ConfigError: NNCF is not installed.
+    """
+    load_openvino()
+    try:
+        import nncf
+    except ImportError as error:
+        raise missing("nncf", "openvino") from error
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(sys.stderr):  # where progress belongs
+        quantised: Model = nncf.quantize(
+            model,
+            nncf.Dataset([clip[None].numpy() for clip in clips]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(clips),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+            ),
+        )
+    return quantised

@@ -1,0 +1,33 @@
+"""Training curves for TensorBoard, where it is installed (`pip install t3d[tensorboard]`)."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from t3d.training.callbacks import Reporter
+from t3d.training.loop import Progress
+
+
+def tensorboard_reporters(folder: Path, *, first_step: int) -> list[Reporter]:
+    """A writer into `folder/tensorboard`, or nothing where TensorBoard is absent."""
+    return [TensorBoardReporter(folder, first_step=first_step)] if find_spec("tensorboard") else []
+
+
+class TensorBoardReporter:
+    """Write every epoch's figures; a resumed run replaces what lies after its first step."""
+
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+    def step(self, progress: Progress) -> None:
+        """Nothing: an epoch's figures say enough."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Write one point of every curve."""
+        for name, value in row.items():
+            if name not in ("epoch", "step"):
+                self.writer.add_scalar(name.replace("_", "/", 1), value, row["step"])
+        self.writer.flush()
