@@ -26,7 +26,7 @@ def _modules_after(code: str) -> set[str]:
 def test_help_loads_no_torch(code: str) -> None:
     modules = _modules_after(code)
     assert "t3d.cli" in modules
-    assert not {"torch", "numpy", "lightning", "av", "matplotlib"} & modules
+    assert not {"torch", "numpy", "lightning_fabric", "av", "matplotlib"} & modules
 
 
 def test_help_lists_every_command(t3d: Call) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -144,7 +144,7 @@ def loading(
     return create
 
 
-class NoHooks:
+class NoCallbacks:
     """Remember what was called, do nothing."""
 
     def __init__(self) -> None:
@@ -161,8 +161,8 @@ class NoHooks:
 
 
 @pytest.fixture
-def no_hooks() -> NoHooks:
-    return NoHooks()
+def no_callbacks() -> NoCallbacks:
+    return NoCallbacks()
 
 
 @pytest.fixture

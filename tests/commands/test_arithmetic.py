@@ -14,7 +14,7 @@ from t3d.engine.convolutions import Call as Convolved
 from t3d.engine.convolutions import Rerouted
 from t3d.inference.numerics_check import Convolution
 from t3d.models.checkpoints import read_weights
-from t3d.training.callbacks import RunHooks
+from t3d.training.callbacks import RunCallbacks
 from t3d.training.loop import Learner
 
 CPU = torch.device("cpu")
@@ -147,14 +147,14 @@ def test_a_run_in_bf16_resumes_bit_for_bit(
 ) -> None:
     flags = (*MICRO, "--precision", "bf16-mixed", "--channels-last", "--recompute", "--max-steps", "6")
     assert t3d("train", dataset, "--output", tmp_path / "whole", *flags).code == 0
-    on_step = RunHooks.on_step
+    on_step = RunCallbacks.on_step
 
-    def interrupt(hooks: RunHooks, learner: Learner) -> None:
-        hooks.interrupted = learner.progress.step == 3
-        on_step(hooks, learner)
+    def interrupt(callbacks: RunCallbacks, learner: Learner) -> None:
+        callbacks.interrupted = learner.progress.step == 3
+        on_step(callbacks, learner)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunHooks, "on_step", interrupt)
+        patch.setattr(RunCallbacks, "on_step", interrupt)
         assert t3d("train", dataset, "--output", tmp_path / "parts", *flags).code == 130
     refused = t3d("train", dataset, "--output", tmp_path / "parts", *MICRO, "--max-steps", "6", "--resume")
     assert "was started with --precision bf16-mixed" in refused.err

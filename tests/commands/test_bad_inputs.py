@@ -17,8 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from program import MICRO, TEACHERS, TRANSFER, Call, Outcome, finish, start
-from t3d.models.checkpoints import LAST_NAME, WEIGHTS_NAME
-from t3d.training.start import MATCHER_NAME
+from t3d.run_files import LAST_NAME, MATCHER_NAME, WEIGHTS_NAME
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from program import MICRO, TRANSFER, Call
-from t3d.commands._setup import overrides
+from t3d.commands._training import network_overrides
 from t3d.config import ModelOptions
 from t3d.models.checkpoints import load_model, read_weights
-from t3d.training.start import MATCHER_NAME
+from t3d.run_files import MATCHER_NAME
+from t3d.video.spec import PixelSpec
 
 TINY = ("c3d_tiny", "inception3d_tiny", "inception3d_tiny_ttl", "resnet3d_tiny", "resnet3d_tiny_ttl")
 """The families that the other tests of this folder do not try."""
@@ -32,7 +33,7 @@ TINY = ("c3d_tiny", "inception3d_tiny", "inception3d_tiny_ttl", "resnet3d_tiny",
     ],
 )
 def test_flags_become_literals(options: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert overrides(ModelOptions(**options)) == expected
+    assert network_overrides(ModelOptions(**options), PixelSpec()) == expected
 
 
 @pytest.mark.parametrize("arch", TINY)

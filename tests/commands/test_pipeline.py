@@ -1,4 +1,4 @@
-"""Flows of the paper's tables: which runs they make, from which weights, and that they go on where they stopped."""
+"""Pipelines of the paper's tables: which runs they make, from which weights, and that they go on where they stopped."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def _lineage(folder: Path) -> list[tuple[str, str | None]]:
         ("inflation", "finetuned", [("twin", "centre")]),
     ],
 )
-def test_flow_ends_in_a_tested_network_with_its_ancestors(
+def test_pipeline_ends_in_a_tested_network_with_its_ancestors(
     pipeline: str, last: str, ancestors: list[tuple[str, str | None]], dataset: Path, tmp_path: Path, t3d: Call
 ) -> None:
     done = t3d("pipeline", pipeline, dataset, *TINY, "--output", tmp_path / "pipeline")
@@ -82,8 +82,8 @@ def test_a_step_done_before_there_was_a_flag_had_its_default(dataset: Path, tmp_
     path.write_text(json.dumps(config))
     again = t3d(*pipeline)
     assert (again.code, again.err.count("done before")) == (0, 1), again.err
-    other = t3d(*pipeline, "--pipeline-bound", 0.5)
-    assert (other.code, "was started with --pipeline-bound 0.08, now it is 0.5" in other.err) == (2, True), other.err
+    other = t3d(*pipeline, "--flow-bound", 0.5)
+    assert (other.code, "was started with --flow-bound 0.08, now it is 0.5" in other.err) == (2, True), other.err
 
 
 def test_steps_done_with_other_flags_are_refused(dataset: Path, tmp_path: Path, t3d: Call) -> None:
@@ -104,7 +104,7 @@ def test_transfer_learns_from_the_unlabelled_videos_where_some_are_named(dataset
     assert (named.data, named.split) == (tmp_path, None)
 
 
-def test_options_of_a_flow_reach_all_its_steps(dataset: Path) -> None:
+def test_options_of_a_pipeline_reach_all_its_steps(dataset: Path) -> None:
     flags = (
         "--arch",
         "densenet3d_tiny",
@@ -149,7 +149,7 @@ def test_steps_follow_the_presets_of_the_paper(dataset: Path) -> None:
         (("transfer", "--preset", "fast"), "unknown preset 'fast'; choose from quick, paper"),
     ],
 )
-def test_flow_refuses_what_makes_no_sense(flags: tuple[object, ...], said: str, dataset: Path) -> None:
+def test_pipeline_refuses_what_makes_no_sense(flags: tuple[object, ...], said: str, dataset: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         _config(flags[0], dataset, *flags[1:])
 

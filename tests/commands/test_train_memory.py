@@ -4,15 +4,15 @@ import pytest
 
 from program import MICRO, Call
 from t3d.commands import _devices as device
-from t3d.commands import _learning as learning
+from t3d.training import learner
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the C library was told to do with freed memory."""
     calls: list[str] = []
-    monkeypatch.setattr(learning, "keep_freed_memory", lambda: calls.append("train: keep"))
-    monkeypatch.setattr(learning, "return_freed_memory", lambda: calls.append("train: return"))
+    monkeypatch.setattr(learner, "keep_freed_memory", lambda: calls.append("train: keep"))
+    monkeypatch.setattr(learner, "return_freed_memory", lambda: calls.append("train: return"))
     monkeypatch.setattr(device, "keep_freed_memory", lambda: calls.append("score: keep"))
     return calls
 

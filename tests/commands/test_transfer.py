@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from program import MICRO, NUM_TRAIN, TRANSFER, Call, finish, log_rows, start
-from t3d.commands import _transfer_setup as pairing
+from t3d.commands import transfer
 from t3d.data.formats import load_videos
 from t3d.data.unlabelled import load_unlabelled
 from t3d.models.checkpoints import ModelCard, file_hash, read_weights
@@ -176,7 +176,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FrozenTeacher]:
         teachers.append(load_teacher(name, **options))
         return teachers[-1]
 
-    monkeypatch.setattr(pairing, "load_teacher", load)
+    monkeypatch.setattr(transfer, "load_teacher", load)
     return teachers
 
 

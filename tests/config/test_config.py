@@ -16,7 +16,6 @@ from torch import nn
 from program import MICRO, write_list
 from t3d.cli import COMMANDS, _parse
 from t3d.commands import _devices as device
-from t3d.commands import _learning as learning
 from t3d.commands import train, transfer
 from t3d.config import EvaluateConfig, PredictConfig, TrainConfig, TransferConfig
 from t3d.errors import ConfigError, DataError
@@ -24,8 +23,9 @@ from t3d.models import create_model
 from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
 from t3d.models.dense_block import DenseBlock
 from t3d.models.inflation import twin_overrides
-from t3d.training.start import MATCHER_NAME, save_matcher
-from t3d.transfer.matcher import ColourStatistics, Matcher
+from t3d.run_files import MATCHER_NAME
+from t3d.training import learner
+from t3d.transfer.matcher import ColourStatistics, Matcher, save_matcher
 from t3d.transfer.pairs import LivePictures
 from t3d.video.decode import open_video
 from t3d.video.encode import write_video
@@ -58,11 +58,11 @@ def _factor(step: int) -> Callable[[Caught], object]:
 
 
 def _clip(name: str) -> Callable[[Caught], object]:
-    return lambda caught: {getattr(holder.clip, name) for holder in (caught.loader.dataset, caught.hooks.card)}
+    return lambda caught: {getattr(holder.clip, name) for holder in (caught.loader.dataset, caught.callbacks.card)}
 
 
 def _pixels(name: str) -> Callable[[Caught], object]:
-    holders = lambda caught: (caught.loader.dataset, caught.hooks.card, caught.objective)  # noqa: E731
+    holders = lambda caught: (caught.loader.dataset, caught.callbacks.card, caught.objective)  # noqa: E731
     return lambda caught: {getattr(holder.pixels, name) for holder in holders(caught)}
 
 
@@ -76,7 +76,7 @@ def _objective(name: str) -> Callable[[Caught], object]:
 
 def _judges(caught: Caught) -> tuple[Any, ...]:
     """What scores videos, in training, between epochs, and by the weights file."""
-    return caught.objective, caught.hooks.validate.card, caught.hooks.card
+    return caught.objective, caught.callbacks.validate.card, caught.callbacks.card
 
 
 def _network(caught: Caught) -> nn.Module:
@@ -128,7 +128,7 @@ SHARED: Probes = {
     "ttl_compress": Probe(flags=("--ttl-compress",), look=lambda c: _network(c).spec.ttl_compress, value=True),
     "overrides": Probe(
         flags=("--overrides", "blocks=[1,1,1,1]", "ttl_width=4"),
-        look=lambda c: (_network(c).spec.blocks, _network(c).spec.ttl_width, dict(c.hooks.card.overrides)),
+        look=lambda c: (_network(c).spec.blocks, _network(c).spec.ttl_width, dict(c.callbacks.card.overrides)),
         value=((1, 1, 1, 1), 4, {"keep_last_plane": True, "blocks": [1, 1, 1, 1], "ttl_width": 4}),
     ),
     "keep_last_plane": Probe(flags=(), look=lambda c: _network(c).spec.keep_last_plane, value=True),
@@ -166,15 +166,15 @@ SHARED: Probes = {
     ),
     "warmup_steps": Probe(flags=("--schedule", "step", "--warmup-steps", 4), look=_factor(0), value=0.25),
     "decay_factor": Probe(
-        flags=("--schedule", "plateau", "--decay-factor", 0.3), look=lambda c: c.hooks.plateau[0], value=0.3
+        flags=("--schedule", "plateau", "--decay-factor", 0.3), look=lambda c: c.callbacks.plateau[0], value=0.3
     ),
     "plateau_patience": Probe(
-        flags=("--schedule", "plateau", "--plateau-patience", 4), look=lambda c: c.hooks.plateau[1], value=4
+        flags=("--schedule", "plateau", "--plateau-patience", 4), look=lambda c: c.callbacks.plateau[1], value=4
     ),
-    "early_stop_epochs": Probe(flags=("--early-stop-epochs", 3), look=lambda c: c.hooks.early_stop_epochs, value=3),
+    "early_stop_epochs": Probe(flags=("--early-stop-epochs", 3), look=lambda c: c.callbacks.early_stop_epochs, value=3),
     "seed": Probe(flags=("--seed", 7), look=lambda c: {c.seed, c.loader.dataset.seed, c.sampler.seed}, value={7}),
     "workers": Probe(
-        flags=("--workers", 1), look=lambda c: (c.loader.num_workers, c.hooks.validate.num_workers), value=(1, 1)
+        flags=("--workers", 1), look=lambda c: (c.loader.num_workers, c.callbacks.validate.num_workers), value=(1, 1)
     ),
     "devices": "test_machine_options_reach_fabric",
     "nodes": "test_machine_options_reach_fabric",
@@ -194,8 +194,9 @@ SHARED: Probes = {
         look=lambda c: {block.recompute for block in c.learner.network.modules() if isinstance(block, DenseBlock)},
         value={True},
     ),
+    "plain": "test_plain_leaves_out_the_fused_steps",
     "compile": "test_compile_reaches_learner_and_objective",
-    "checkpoint_steps": Probe(flags=("--checkpoint-steps", 5), look=lambda c: c.hooks.checkpoint_steps, value=5),
+    "checkpoint_steps": Probe(flags=("--checkpoint-steps", 5), look=lambda c: c.callbacks.checkpoint_steps, value=5),
     "bad_videos": Probe(
         flags=("--bad-videos", "skip", "--resize", 64, "--crop-size", 64),
         look=_objective("skip_bad_videos"),
@@ -211,9 +212,9 @@ SHARED: Probes = {
 TRAIN_PROBES: Probes = {
     **SHARED,
     "data": Probe(flags=(), look=lambda c: len(c.loader.dataset.samples), value=8),
-    "output": Probe(flags=(), look=lambda c: (c.hooks.folder / "config.json").exists(), value=True),
+    "output": Probe(flags=(), look=lambda c: (c.callbacks.folder / "config.json").exists(), value=True),
     "preset": Probe(
-        flags=("--preset", "paper-finetune"), look=lambda c: c.hooks.card.training["preset"], value="paper-finetune"
+        flags=("--preset", "paper-finetune"), look=lambda c: c.callbacks.card.training["preset"], value="paper-finetune"
     ),
     "split": "test_split_and_format_reach_the_reader",
     "format": "test_split_and_format_reach_the_reader",
@@ -236,10 +237,10 @@ TRAIN_PROBES: Probes = {
         look=lambda c: [round(c.learner.schedule.lr_lambdas[0](step), 6) for step in (7, 8)],
         value=[1.0, 0.1],
     ),
-    "select_on": Probe(flags=("--select-on", "test"), look=lambda c: len(c.hooks.validate.videos.samples), value=5),
+    "select_on": Probe(flags=("--select-on", "test"), look=lambda c: len(c.callbacks.validate.videos.samples), value=5),
     "validation_fraction": Probe(
         flags=(*_ON, "--validation-fraction", 0.5),
-        look=lambda c: (len(c.hooks.validate.videos.samples), len(c.loader.dataset.samples)),
+        look=lambda c: (len(c.callbacks.validate.videos.samples), len(c.loader.dataset.samples)),
         value=(4, 4),
     ),
     "allow_shared_groups": "test_shared_groups_are_allowed_only_with_a_caveat",
@@ -283,9 +284,9 @@ TRAIN_PROBES: Probes = {
 TRANSFER_PROBES: Probes = {
     **SHARED,
     "data": Probe(flags=(), look=lambda c: len(c.loader.dataset.places), value=11),  # 13 videos, less 2 held out
-    "output": Probe(flags=(), look=lambda c: (c.hooks.folder / "config.json").exists(), value=True),
+    "output": Probe(flags=(), look=lambda c: (c.callbacks.folder / "config.json").exists(), value=True),
     "preset": Probe(
-        flags=("--preset", "paper-transfer"), look=lambda c: c.hooks.card.training["preset"], value="paper-transfer"
+        flags=("--preset", "paper-transfer"), look=lambda c: c.callbacks.card.training["preset"], value="paper-transfer"
     ),
     "split": Probe(
         flags=("--split", 1),
@@ -297,26 +298,28 @@ TRANSFER_PROBES: Probes = {
     "overwrite": "test_overwrite_replaces_a_finished_transfer",
     "teacher": Probe(
         flags=(),
-        look=lambda c: (c.hooks.card.training["teacher"]["name"], c.learner.network.matcher.teacher.in_features),
+        look=lambda c: (c.callbacks.card.training["teacher"]["name"], c.learner.network.matcher.teacher.in_features),
         value=("colour_statistics", 6),
     ),
     "teacher_weights": "test_teacher_weights_reach_the_teacher",
     "teacher_size": Probe(
         flags=("--live", "--teacher-size", 48),
-        look=lambda c: (c.objective.teacher.pixels.crop_size, c.loader.dataset.looks.pixels.crop_size),
+        look=lambda c: (c.objective.teacher.pixels.crop_size, c.loader.dataset.teacher_views.pixels.crop_size),
         value=(48, 48),
     ),
-    "pictures": Probe(flags=("--live", "--pictures", 3), look=lambda c: c.loader.dataset.looks.num_pictures, value=3),
+    "pictures": Probe(
+        flags=("--live", "--pictures", 3), look=lambda c: c.loader.dataset.teacher_views.num_pictures, value=3
+    ),
     "live": "test_a_live_teacher_sees_pictures_and_a_cached_one_is_not_asked_again",
     "windows": Probe(flags=("--windows", 2), look=lambda c: len(c.loader.dataset.places), value=22),
     "negatives": Probe(
         flags=("--negatives", "independent"),
-        look=lambda c: (c.loader.dataset.draw, c.objective.in_batch, c.hooks.validate.pairs.draw),
+        look=lambda c: (c.loader.dataset.draw, c.objective.in_batch, c.callbacks.validate.pairs.draw),
         value=("independent", False, "both"),
     ),
     "hard_negatives": Probe(
         flags=("--hard-negatives",),
-        look=lambda c: (c.loader.dataset.hard, c.hooks.validate.pairs.hard),
+        look=lambda c: (c.loader.dataset.hard, c.callbacks.validate.pairs.hard),
         value=(True, False),
     ),
     "contrastive": Probe(flags=("--contrastive", 0.5), look=_objective("contrastive"), value=0.5),
@@ -329,7 +332,7 @@ TRANSFER_PROBES: Probes = {
     ),
     "holdout_fraction": Probe(
         flags=("--holdout-fraction", 5 / 13),
-        look=lambda c: (len(c.hooks.validate.pairs), len(c.loader.dataset)),
+        look=lambda c: (len(c.callbacks.validate.pairs), len(c.loader.dataset)),
         value=(5, 8),
     ),
     "control": "test_controls_act",
@@ -366,7 +369,7 @@ def _catch(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch, given: Sequence[
         vars(caught).update(learner=learner, loader=loader, sampler=sampler, **named)
         raise _FitError
 
-    monkeypatch.setattr(learning, "fit", fit)
+    monkeypatch.setattr(recipe, "fit", fit)
     with pytest.raises(_FitError):
         recipe.run(_parse(verb, COMMANDS[verb], [str(flag) for flag in given]), command=f"t3d {verb}")
     return caught
@@ -424,9 +427,9 @@ def _leaves(kind: type) -> Iterator[str]:
 @pytest.mark.parametrize(("config", "probes"), [(TrainConfig, TRAIN_PROBES), (TransferConfig, TRANSFER_PROBES)])
 def test_every_field_has_an_assertion_where_it_acts(config: type, probes: Probes) -> None:
     assert set(_leaves(config)) == set(probes)
-    here = Path(__file__).parent
-    files = [Path(__file__), here / "test_presets.py", here / "recipes" / "test_train.py"]
-    text = "".join(path.read_text() for path in [*files, here / "engine" / "test_resume.py"])
+    tests = Path(__file__).parent.parent
+    files = [Path(__file__), *(tests / name for name in ("config/test_presets.py", "commands/test_train.py"))]
+    text = "".join(path.read_text() for path in files)
     elsewhere = [name for name in probes.values() if isinstance(name, str)]
     assert [name for name in elsewhere if f"def {name}(" not in text] == []
 
@@ -472,13 +475,13 @@ def test_a_live_teacher_sees_pictures_and_a_cached_one_is_not_asked_again(
     catch_transfer: Callable[..., Caught], tmp_path: Path
 ) -> None:
     live = catch_transfer("--live")
-    assert isinstance(live.loader.dataset.looks, LivePictures)
-    assert live.objective.teacher.name == live.hooks.validate.objective.teacher.name == "colour_statistics"
+    assert isinstance(live.loader.dataset.teacher_views, LivePictures)
+    assert live.objective.teacher.name == live.callbacks.validate.objective.teacher.name == "colour_statistics"
     assert {place.start for place in live.loader.dataset.places} == {None}
     assert not (tmp_path / "cache").exists()
     cached = catch_transfer("--overwrite")
-    assert cached.loader.dataset.looks.shape == (11, 6)
-    assert cached.objective.teacher is cached.hooks.validate.objective.teacher is None
+    assert cached.loader.dataset.teacher_views.shape == (11, 6)
+    assert cached.objective.teacher is cached.callbacks.validate.objective.teacher is None
     assert None not in {place.start for place in cached.loader.dataset.places}
     assert [file.suffix for file in (tmp_path / "cache" / "teacher").iterdir() if file.suffix != ".lock"] == [".sqlite"]
 
@@ -494,14 +497,14 @@ def test_controls_act(catch_transfer: Callable[..., Caught], tmp_path: Path) -> 
     )
     names = [[place.sample.name for place in caught.loader.dataset.places] for caught in (plain, shuffled)]
     assert names[0] == names[1]
-    looks, exchanged = plain.loader.dataset.looks, shuffled.loader.dataset.looks
+    looks, exchanged = plain.loader.dataset.teacher_views, shuffled.loader.dataset.teacher_views
     assert not (looks == exchanged).all(dim=1).any()
     assert sorted(looks.tolist()) == sorted(exchanged.tolist())
-    held_out = shuffled.hooks.validate.pairs.looks
-    assert held_out.flip(0).equal(plain.hooks.validate.pairs.looks)  # of two places
+    held_out = shuffled.callbacks.validate.pairs.teacher_views
+    assert held_out.flip(0).equal(plain.callbacks.validate.pairs.teacher_views)  # of two places
     assert isinstance(_network(colours), ColourStatistics)
     assert colours.learner.network.matcher.student.in_features == 6
-    assert colours.hooks.card.arch == "colour_statistics"
+    assert colours.callbacks.card.arch == "colour_statistics"
 
 
 def test_overwrite_replaces_a_finished_transfer(
@@ -542,7 +545,7 @@ def test_inflate_decides_what_becomes_of_a_kernel(how: str, catch: Callable[...,
     planes = [zero, plane, zero] if how == "centre" else [plane / 3] * 3
     assert network.stem.conv.weight.equal(torch.stack(planes, dim=2))
     assert network.classifier.weight.equal(flat.classifier.weight)  # the same classes
-    first, last = caught.hooks.card.training["lineage"]
+    first, last = caught.callbacks.card.training["lineage"]
     assert first == {"file": "first"}
     assert (last["inflated"], last["arch"], last["command"]) == (how, "t3d_tiny", "t3d transfer x")
 
@@ -559,7 +562,7 @@ def test_keep_fc_keeps_the_layer_of_the_transfer(catch: Callable[..., Caught], t
     assert network.neck.weight.equal(matcher.student.weight)
     assert network.stem.conv.weight.equal(student.stem.conv.weight)
     assert network.classifier.in_features == 1024
-    assert caught.hooks.card.overrides == {"keep_last_plane": True, "neck": 1024}
+    assert caught.callbacks.card.overrides == {"keep_last_plane": True, "neck": 1024}
 
 
 def test_balance_acts_on_loss_or_sampler(catch: Callable[..., Caught], dataset: Path, tmp_path: Path) -> None:
@@ -585,7 +588,7 @@ def test_shared_groups_are_allowed_only_with_a_caveat(
     ]
     data = write_list(tmp_path / "shared.csv", rows)
     caught = catch("--allow-shared-groups", data=data)
-    assert "--allow-shared-groups" in caught.hooks.card.training["caveats"][0]
+    assert "--allow-shared-groups" in caught.callbacks.card.training["caveats"][0]
 
 
 @pytest.mark.parametrize("verb", ["train", "transfer"])
@@ -617,6 +620,16 @@ def test_compile_reaches_learner_and_objective(
         assert caught.learner.model._forward_module._orig_mod is caught.learner.network
     assert caught.objective.compiled
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"].endswith("compiled")
+
+
+def test_plain_leaves_out_the_fused_steps(
+    catch: Callable[..., Caught], catch_transfer: Callable[..., Caught], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, object]] = []
+    monkeypatch.setattr(learner, "accelerate", lambda network, **named: told.append(named))
+    assert catch("--plain").learner.savings == []
+    catch_transfer("--plain")
+    assert told == [{"recompute": False, "plain": True}] * 2
 
 
 @pytest.mark.parametrize(
@@ -678,6 +691,7 @@ def test_machine_options_reach_fabric(
         ("--recompute-segments", "--segments", "2", "--devices", "2"),
         ("--recompute-segments", "--segments", "2", "--compile", "--lr", "1"),
         ("--recompute", "--compile"),
+        ("--recompute", "--plain"),
         ("--labels-per-class", "5", "--train-fraction", "0.5", "--lr", "1"),
     ],
 )

@@ -23,17 +23,17 @@ def _assert_resumes(t3d: Call, flags: tuple[object, ...], folder: Path, monkeypa
     whole = t3d(*flags, folder / "whole")
     assert (whole.code, "3 updates" in whole.out) == (0, True), whole.err
 
-    from t3d.training.callbacks import RunHooks
+    from t3d.training.callbacks import RunCallbacks
 
-    on_step = RunHooks.on_step
+    on_step = RunCallbacks.on_step
 
-    def die_after_two(self: RunHooks, learner: object) -> None:
+    def die_after_two(self: RunCallbacks, learner: object) -> None:
         on_step(self, learner)  # type: ignore[arg-type]
         if learner.progress.step == 2:  # type: ignore[attr-defined]
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunHooks, "on_step", die_after_two)
+        patch.setattr(RunCallbacks, "on_step", die_after_two)
         assert t3d(*flags, folder / "parts").code == 130
     resumed = t3d(*flags, folder / "parts", "--resume")
     assert resumed.code == 0, resumed.err

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from t3d.inference.scoring import agree
+from t3d.inference.scoring import aggregate_segments
 from t3d.video.spec import SegmentSpec
 
 LOGITS = torch.tensor([[3.0, -1.0], [6.0, 5.0], [0.0, 2.0]], dtype=torch.float64)
@@ -22,15 +22,15 @@ LOGITS = torch.tensor([[3.0, -1.0], [6.0, 5.0], [0.0, 2.0]], dtype=torch.float64
     ],
 )
 def test_each_rule_by_hand(spec: SegmentSpec, expected: list[float]) -> None:
-    assert agree(LOGITS, spec).tolist() == pytest.approx(expected)
-    both = agree(torch.stack([LOGITS, LOGITS.flip(0) + 1]), spec)  # of two videos; the order of segments is no matter
+    assert aggregate_segments(LOGITS, spec).tolist() == pytest.approx(expected)
+    both = aggregate_segments(torch.stack([LOGITS, LOGITS.flip(0) + 1]), spec)  # of two videos, in any order
     torch.testing.assert_close(both, torch.tensor([expected, [value + 1 for value in expected]], dtype=torch.float64))
 
 
 def test_all_clips_count_where_there_are_fewer_than_k() -> None:
     spec = SegmentSpec(segments=3, consensus="top-k", consensus_top=3)
-    assert agree(LOGITS[:2], spec).tolist() == pytest.approx([(2 * 6 + 3) / 3, (2 * 5 - 1) / 3])
-    assert torch.equal(agree(LOGITS[:1], spec), LOGITS[0])
+    assert aggregate_segments(LOGITS[:2], spec).tolist() == pytest.approx([(2 * 6 + 3) / 3, (2 * 5 - 1) / 3])
+    assert torch.equal(aggregate_segments(LOGITS[:1], spec), LOGITS[0])
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_all_clips_count_where_there_are_fewer_than_k() -> None:
 )
 def test_gradients_reach_the_segments_that_count(spec: SegmentSpec, expected: list[list[float]]) -> None:
     logits = LOGITS.clone().requires_grad_()
-    agree(logits, spec).sum().backward()
+    aggregate_segments(logits, spec).sum().backward()
     torch.testing.assert_close(logits.grad, torch.tensor(expected, dtype=torch.float64))

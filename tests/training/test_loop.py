@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from t3d.data.clips import EpochSampler, TrainBatch
 from t3d.errors import DataError, T3DError
-from t3d.training.loop import Batch, Hooks, Learner, Objective, Outcome, fit
+from t3d.training.loop import Batch, Callbacks, Learner, LossOutput, Objective, fit
 from t3d.training.objective import Classification
 from t3d.training.optim import freeze_stages, stage_of
 from t3d.video.spec import PixelSpec
@@ -29,8 +29,8 @@ MakeLearner = Callable[..., Learner]
 MakeModel = Callable[..., nn.Module]
 
 
-class Recording(Hooks, Protocol):
-    """Hooks that only remember what was called, and when."""
+class Recording(Callbacks, Protocol):
+    """Callbacks that only remember what was called, and when."""
 
     calls: list[tuple[str, int]]
 
@@ -43,7 +43,7 @@ def _all_clips(loading: Loading, labels: list[int] | None = None, *, epoch: int 
     return (batch.clips.float() / 255 - 0.45) / 0.225, batch.labels
 
 
-def _step(make: MakeLearner, model: nn.Module, loading: Loading, hooks: Hooks, **options: object) -> Learner:
+def _step(make: MakeLearner, model: nn.Module, loading: Loading, callbacks: Callbacks, **options: object) -> Learner:
     """One update on all six videos."""
     batch_size, labels = options.pop("batch_size", 6), options.pop("labels", None)
     num_steps = options.pop("num_steps", 1)
@@ -52,7 +52,7 @@ def _step(make: MakeLearner, model: nn.Module, loading: Loading, hooks: Hooks, *
     )
     loader, sampler = loading(SIX, batch_size=batch_size, labels=labels)
     learner = make(model, **options)
-    fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=0, hooks=hooks)
+    fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=0, callbacks=callbacks)
     return learner
 
 
@@ -67,20 +67,20 @@ def _assert_close(found: nn.Module, expected: list[Tensor]) -> None:
 
 
 def test_an_update_is_the_weights_minus_rate_times_gradient(
-    micro_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    micro_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     reference = micro_model().train()
     clips, labels = _all_clips(loading)
     logits = reference(clips)
     expected = _after(reference, F.cross_entropy(logits, labels))
-    done = _step(learner, micro_model(), loading, no_hooks)
+    done = _step(learner, micro_model(), loading, no_callbacks)
     _assert_close(done.network, expected)
     assert done.progress.loss_sum == pytest.approx(0.0)  # the epoch was closed
-    assert no_hooks.calls == [("step", 1), ("epoch", 0), ("save", 1)]
+    assert no_callbacks.calls == [("step", 1), ("epoch", 0), ("save", 1)]
 
 
 def test_gradients_do_not_add_up_over_updates(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     reference = toy_model()
     for epoch in range(2):
@@ -88,7 +88,7 @@ def test_gradients_do_not_add_up_over_updates(
         with torch.no_grad():
             for parameter, value in zip(reference.parameters(), _after_grad(reference, clips, labels), strict=True):
                 parameter.copy_(value)
-    done = _step(learner, toy_model(), loading, no_hooks, num_steps=2)
+    done = _step(learner, toy_model(), loading, no_callbacks, num_steps=2)
     _assert_close(done.network, [p.detach() for p in reference.parameters()])
 
 
@@ -100,7 +100,7 @@ def _after_grad(model: nn.Module, clips: Tensor, labels: Tensor) -> list[Tensor]
 @pytest.mark.parametrize("batch_size", [3, 4, 2])
 @pytest.mark.parametrize("class_weights", [None, WEIGHTS])
 def test_accumulated_parts_equal_one_batch(
-    batch_size: int, class_weights: Tensor | None, toy_model: MakeModel, learner: MakeLearner, no_hooks: Recording
+    batch_size: int, class_weights: Tensor | None, toy_model: MakeModel, learner: MakeLearner, no_callbacks: Recording
 ) -> None:
     """Also with unequal parts: 6 videos in batches of 4 are 4 + 2."""
     generator = torch.Generator().manual_seed(0)
@@ -111,22 +111,22 @@ def test_accumulated_parts_equal_one_batch(
     for size in (6, batch_size):
         parts = [TrainBatch(c, y, []) for c, y in zip(clips.split(size), labels.split(size), strict=True)]
         done = learner(toy_model())
-        _fit_batches(done, parts, objective, no_hooks)
+        _fit_batches(done, parts, objective, no_callbacks)
         results.append(list(done.network.parameters()))
         assert done.progress.step == 1
     for whole, parts_sum in zip(*results, strict=True):
         torch.testing.assert_close(whole, parts_sum, rtol=1e-6, atol=1e-7)
 
 
-def _fit_batches(learner: Learner, batches: list[TrainBatch], objective: Classification, hooks: Hooks) -> None:
+def _fit_batches(learner: Learner, batches: list[TrainBatch], objective: Classification, callbacks: Callbacks) -> None:
     """One update on these very batches."""
     loader: DataLoader[Any] = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
     sampler = EpochSampler(len(batches), batch_size=1, seed=0)
-    fit(learner, loader, sampler, objective=objective, num_steps=1, seed=0, hooks=hooks)
+    fit(learner, loader, sampler, objective=objective, num_steps=1, seed=0, callbacks=callbacks)
 
 
 def test_the_loss_has_smoothing_and_class_weights(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     clips, labels = _all_clips(loading, UNEVEN)
     reference = toy_model()
@@ -136,25 +136,27 @@ def test_the_loss_has_smoothing_and_class_weights(
     # The same by PyTorch, whose weighted mean divides by the weights of the labels instead.
     torch_mean = F.cross_entropy(reference(clips), labels, weight=WEIGHTS, label_smoothing=0.1)
     torch.testing.assert_close(loss, torch_mean * WEIGHTS[labels].sum() / 6)
-    done = _step(learner, toy_model(), loading, no_hooks, labels=UNEVEN, label_smoothing=0.1, class_weights=WEIGHTS)
+    done = _step(learner, toy_model(), loading, no_callbacks, labels=UNEVEN, label_smoothing=0.1, class_weights=WEIGHTS)
     _assert_close(done.network, _after(reference, loss))
 
 
-def test_a_batch_of_one_class_is_weighed_too(toy_model: MakeModel, learner: MakeLearner, no_hooks: Recording) -> None:
+def test_a_batch_of_one_class_is_weighed_too(
+    toy_model: MakeModel, learner: MakeLearner, no_callbacks: Recording
+) -> None:
     clips = torch.full((2, 3, 4, 8, 8), 200, dtype=torch.uint8)
     moved = []
     for weights in (None, WEIGHTS):
         done = learner(toy_model())
         batch = TrainBatch(clips, torch.tensor([1, 1]), [])
         objective = Classification(pixels=PIXELS, class_weights=weights)
-        _fit_batches(done, [batch], objective, no_hooks)
+        _fit_batches(done, [batch], objective, no_callbacks)
         moved.append(done.network.classifier.bias.detach() - toy_model().classifier.bias.detach())
     torch.testing.assert_close(moved[1], 2.0 * moved[0])
 
 
 @pytest.mark.parametrize("clip_norm", [0.01, 1e6])
 def test_gradients_are_clipped_to_the_norm(
-    clip_norm: float, toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    clip_norm: float, toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     reference = toy_model()
     clips, labels = _all_clips(loading)
@@ -162,7 +164,7 @@ def test_gradients_are_clipped_to_the_norm(
     norm = torch.cat([grad.flatten() for grad in grads]).norm()
     scale = min(1.0, clip_norm / (float(norm) + 1e-6))
     expected = [(p - 0.1 * scale * grad).detach() for p, grad in zip(reference.parameters(), grads, strict=True)]
-    _assert_close(_step(learner, toy_model(), loading, no_hooks, clip_norm=clip_norm).network, expected)
+    _assert_close(_step(learner, toy_model(), loading, no_callbacks, clip_norm=clip_norm).network, expected)
 
 
 def test_the_average_starts_at_the_first_update_and_lags(
@@ -212,12 +214,12 @@ def test_progress_counts_clips_losses_and_hits(toy_model: MakeModel, learner: Ma
 
 
 def test_the_number_of_updates_is_kept_across_epochs(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     """Batches of 2 in pairs: 2 updates an epoch (2 + 1 batches)."""
-    done = _step(learner, toy_model(), loading, no_hooks, batch_size=2, accumulate=2, num_steps=3)
+    done = _step(learner, toy_model(), loading, no_callbacks, batch_size=2, accumulate=2, num_steps=3)
     assert done.progress.step == 3
-    assert [call for call in no_hooks.calls if call[0] != "save"] == [
+    assert [call for call in no_callbacks.calls if call[0] != "save"] == [
         *(("step", 1), ("step", 2), ("epoch", 0)),
         *(("step", 3), ("epoch", 1)),
     ]
@@ -266,46 +268,48 @@ class _Broken(nn.Module):
     ],
 )
 def test_running_out_of_memory_names_the_flags(
-    error: Exception, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    error: Exception, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     halve = "out of memory with --batch-size 3; halve it and double --accumulate (now 2) for the same update"
     for savings, more in (((), ""), (("--x", "--y"), ", or add --x, or add --y")):
         with pytest.raises(T3DError) as caught:
-            _step(learner, _Broken(error), loading, no_hooks, batch_size=3, accumulate=2, savings=savings)
+            _step(learner, _Broken(error), loading, no_callbacks, batch_size=3, accumulate=2, savings=savings)
         assert str(caught.value) == halve + more
 
 
-def test_a_real_failed_allocation_is_recognised(learner: MakeLearner, loading: Loading, no_hooks: Recording) -> None:
+def test_a_real_failed_allocation_is_recognised(
+    learner: MakeLearner, loading: Loading, no_callbacks: Recording
+) -> None:
     with pytest.raises(RuntimeError) as allocation:
         torch.empty(2**50)
     with pytest.raises(T3DError, match="out of memory"):
-        _step(learner, _Broken(allocation.value), loading, no_hooks)
+        _step(learner, _Broken(allocation.value), loading, no_callbacks)
 
 
-def test_other_errors_pass_unchanged(learner: MakeLearner, loading: Loading, no_hooks: Recording) -> None:
+def test_other_errors_pass_unchanged(learner: MakeLearner, loading: Loading, no_callbacks: Recording) -> None:
     error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
     with pytest.raises(RuntimeError) as caught:
-        _step(learner, _Broken(error), loading, no_hooks)
+        _step(learner, _Broken(error), loading, no_callbacks)
     assert caught.value is error
     assert error.__cause__ is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops(
-    value: float, toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    value: float, toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     model = toy_model()
     nn.init.constant_(model.classifier.bias, value)
     with pytest.raises(DataError, match=r"loss is nan after 0 updates; lower --lr or set --clip-norm 1"):
-        _step(learner, model, loading, no_hooks)
-    assert no_hooks.calls == []
+        _step(learner, model, loading, no_callbacks)
+    assert no_callbacks.calls == []
 
 
 WITH_BAD = ["0.mp4", "1.mp4", "bad2.mp4", "3.mp4"]
 
 
 def test_an_undecodable_video_stops_and_says_how_to_go_on(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     loader, sampler = loading(WITH_BAD, batch_size=4)
     with pytest.raises(DataError, match=r"bad2\.mp4: truncated; .*--bad-videos skip"):
@@ -316,17 +320,17 @@ def test_an_undecodable_video_stops_and_says_how_to_go_on(
             objective=Classification(pixels=PIXELS),
             num_steps=1,
             seed=0,
-            hooks=no_hooks,
+            callbacks=no_callbacks,
         )
 
 
 def test_undecodable_videos_are_left_out_and_noted_once(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     loader, sampler = loading(WITH_BAD, batch_size=4)
     done = learner(toy_model())
     objective = Classification(pixels=PIXELS, skip_bad_videos=True)
-    fit(done, loader, sampler, objective=objective, num_steps=2, seed=0, hooks=no_hooks)
+    fit(done, loader, sampler, objective=objective, num_steps=2, seed=0, callbacks=no_callbacks)
     assert done.progress.skipped == ["/nowhere/bad2.mp4: truncated"]
 
     expected = toy_model()
@@ -342,7 +346,7 @@ def test_undecodable_videos_are_left_out_and_noted_once(
 
 
 def test_a_wholly_undecodable_batch_among_good_ones_is_left_out(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     """Wherever it stands, the update is that of the good batch alone."""
     good = TrainBatch(torch.full((2, 3, 4, 8, 8), 9, dtype=torch.uint8), torch.tensor([0, 1]), [])
@@ -351,19 +355,19 @@ def test_a_wholly_undecodable_batch_among_good_ones_is_left_out(
     biases = []
     for parts in ([good], [good, empty], [empty, good]):
         done = learner(toy_model())
-        _fit_batches(done, parts, objective, no_hooks)
+        _fit_batches(done, parts, objective, no_callbacks)
         biases.append(done.network.classifier.bias.detach())
     assert torch.equal(biases[0], biases[1])
     assert torch.equal(biases[0], biases[2])
 
 
 def test_an_update_without_any_video_stops(
-    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     loader, sampler = loading(["bad0.mp4", "bad1.mp4"], batch_size=2)
     objective = Classification(pixels=PIXELS, skip_bad_videos=True)
     with pytest.raises(DataError, match=r"no video of a whole batch can be decoded, first: .*bad[01]\.mp4: truncated"):
-        fit(learner(toy_model()), loader, sampler, objective=objective, num_steps=1, seed=0, hooks=no_hooks)
+        fit(learner(toy_model()), loader, sampler, objective=objective, num_steps=1, seed=0, callbacks=no_callbacks)
 
 
 class _Numbers(NamedTuple):
@@ -385,9 +389,9 @@ class _Nearness:
     clip_norm: float | None = None
     skip_bad_videos: bool = False
 
-    def judge(self, model: nn.Module, batch: _Numbers, device: torch.device) -> Outcome:
+    def compute_loss(self, model: nn.Module, batch: _Numbers, device: torch.device) -> LossOutput:
         away = model.get_parameter("classifier.bias")[0] - batch.values
-        return Outcome((away**2 / 2).sum(), len(batch.values) / 3)
+        return LossOutput((away**2 / 2).sum(), len(batch.values) / 3)
 
 
 def test_any_objective_on_any_batch_is_minimised(toy_model: MakeModel, learner: MakeLearner) -> None:
@@ -409,7 +413,7 @@ def test_any_objective_on_any_batch_is_minimised(toy_model: MakeModel, learner: 
     loader: DataLoader[Any] = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
     done = learner(toy_model(), lr=0.5)
     sampler = EpochSampler(2, batch_size=1, seed=0)
-    fit(done, loader, sampler, objective=_Nearness(accumulate=2), num_steps=1, seed=0, hooks=Look())
+    fit(done, loader, sampler, objective=_Nearness(accumulate=2), num_steps=1, seed=0, callbacks=Look())
     start = float(toy_model().classifier.bias[0].detach())
     assert float(done.network.classifier.bias[0].detach()) == pytest.approx(start - 0.5 * (start - 3.0))
     losses = [(start - value) ** 2 / 2 for value in (1, 2, 6, 3)]
@@ -424,7 +428,7 @@ def test_a_compiled_step_is_that_of_the_network_and_is_compiled_for_full_batches
     toy_model: MakeModel,
     learner: MakeLearner,
     loading: Loading,
-    no_hooks: Recording,
+    no_callbacks: Recording,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -436,7 +440,7 @@ def test_a_compiled_step_is_that_of_the_network_and_is_compiled_for_full_batches
         done = learner(toy_model(), ema_decay=0.5, compiled_for=compiled_for)
         loader, sampler = loading(["a.mp4", "b.mp4", "c.mp4", "bad.mp4", "d.mp4", "e.mp4"], batch_size=2)
         objective = Classification(pixels=PIXELS, skip_bad_videos=True)
-        fit(done, loader, sampler, objective=objective, num_steps=6, seed=0, hooks=no_hooks)
+        fit(done, loader, sampler, objective=objective, num_steps=6, seed=0, callbacks=no_callbacks)
         return done
 
     plain, compiled = learn(None), learn(2)
@@ -450,7 +454,7 @@ def test_a_compiled_step_is_that_of_the_network_and_is_compiled_for_full_batches
 @pytest.mark.parametrize("kind", ["python", "compiler", "compiler, backwards"])
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch 2.13, importing its own compiler
 def test_a_network_that_cannot_be_compiled_is_one_line(
-    kind: str, learner: MakeLearner, loading: Loading, no_hooks: Recording
+    kind: str, learner: MakeLearner, loading: Loading, no_callbacks: Recording
 ) -> None:
     from torch._dynamo.exc import Unsupported
     from torch._inductor.exc import CppCompileError, InductorError
@@ -462,4 +466,4 @@ def test_a_network_that_cannot_be_compiled_is_one_line(
     }
     error, reason = errors[kind]
     with pytest.raises(T3DError, match=rf"^torch.compile failed \({reason}\); leave out --compile$"):
-        _step(learner, _Broken(error), loading, no_hooks)
+        _step(learner, _Broken(error), loading, no_callbacks)

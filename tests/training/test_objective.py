@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from t3d.data.clips import TrainBatch
-from t3d.inference.scoring import agree
+from t3d.inference.scoring import aggregate_segments
 from t3d.training.objective import Classification
 from t3d.video.spec import PixelSpec, SegmentSpec
 from t3d.video.transforms import normalise
@@ -36,7 +36,7 @@ def test_the_loss_is_a_sum_over_clips(
     objective = Classification(
         pixels=PIXELS, label_smoothing=smoothing, class_weights=None if weights is None else torch.tensor(weights)
     )
-    found = objective.judge(model, batch, torch.device("cpu"))
+    found = objective.compute_loss(model, batch, torch.device("cpu"))
     total, hits = 0.0, 0
     for clip, label in zip(_input(batch), LABELS, strict=True):
         (scores,) = model(clip[None]).detach()
@@ -55,7 +55,7 @@ def test_what_the_network_sees_is_of_its_modality(toy_model: Callable[..., nn.Mo
     model, batch = toy_model(), _batch()
     still = batch._replace(clips=batch.clips[:, :, :1].expand(-1, -1, 4, -1, -1))
     pixels = PixelSpec(resize=8, crop_size=8, modality="difference")
-    found = Classification(pixels=pixels).judge(model, still, torch.device("cpu"))
+    found = Classification(pixels=pixels).compute_loss(model, still, torch.device("cpu"))
     logs = model.classifier.bias.detach().log_softmax(dim=0)
     assert found.loss.item() == pytest.approx(-sum(float(logs[label]) for label in LABELS), rel=1e-5)
 
@@ -91,10 +91,10 @@ def test_a_video_of_segments_is_judged_by_their_consensus(
 ) -> None:
     model, batch = toy_model(), _segmented(num_videos=4)
     objective = Classification(pixels=PIXELS, segments=spec, recompute_segments=recompute)
-    found = objective.judge(model, batch, torch.device("cpu"))
+    found = objective.compute_loss(model, batch, torch.device("cpu"))
     total, hits = 0.0, 0
     for clips, label in zip(batch.clips, batch.labels.tolist(), strict=True):
-        scores = agree(model(_input(TrainBatch(clips, batch.labels, []))).detach(), spec)
+        scores = aggregate_segments(model(_input(TrainBatch(clips, batch.labels, []))).detach(), spec)
         total -= float(scores.log_softmax(dim=0)[label])
         hits += int(scores.argmax()) == label
     assert found.loss.item() == pytest.approx(total, rel=1e-5)
@@ -105,7 +105,7 @@ def test_a_video_of_segments_is_judged_by_their_consensus(
 def _learnt(model: nn.Module, objective: Classification, batch: TrainBatch) -> tuple[dict[str, Tensor], float]:
     """Gradients and statistics after one pass, and the loss."""
     torch.manual_seed(3)  # dropout
-    loss = objective.judge(model, batch, torch.device("cpu")).loss
+    loss = objective.compute_loss(model, batch, torch.device("cpu")).loss
     loss.backward()
     gradients = {name: weight.grad for name, weight in model.named_parameters()}
     return {**gradients, **dict(model.named_buffers())}, loss.item()
@@ -115,7 +115,9 @@ def _plainly(model: nn.Module, spec: SegmentSpec, batch: TrainBatch) -> tuple[di
     """The same, segment by segment, by a loop that knows of no checkpoints."""
     torch.manual_seed(3)
     parts = [model(normalise(part, PIXELS)) for part in batch.clips.unbind(dim=1)]
-    loss = nn.functional.cross_entropy(agree(torch.stack(parts, dim=1), spec), batch.labels, reduction="sum")
+    loss = nn.functional.cross_entropy(
+        aggregate_segments(torch.stack(parts, dim=1), spec), batch.labels, reduction="sum"
+    )
     loss.backward()
     gradients = {name: weight.grad for name, weight in model.named_parameters()}
     return {**gradients, **dict(model.named_buffers())}, loss.item()
@@ -180,7 +182,7 @@ def test_recomputing_holds_the_clips_until_backward_and_no_activations(micro_mod
 
         objective = Classification(pixels=PIXELS, segments=RULES[0], recompute_segments=recompute)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            objective.judge(micro_model().train(), _segmented(), torch.device("cpu"))
+            objective.compute_loss(micro_model().train(), _segmented(), torch.device("cpu"))
         return sum(sizes)
 
     clips_bytes = _segmented().clips.nbytes

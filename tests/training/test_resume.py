@@ -11,9 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from t3d.data.clips import EpochSampler
-from t3d.models.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, read_state, read_weights
-from t3d.training.callbacks import STATE_NAME, RunHooks
-from t3d.training.loop import Hooks, Learner, fit
+from t3d.models.checkpoints import ModelCard, read_state, read_weights
+from t3d.run_files import LAST_NAME, STATE_NAME, WEIGHTS_NAME
+from t3d.training.callbacks import RunCallbacks
+from t3d.training.loop import Callbacks, Learner, fit
 from t3d.training.objective import Classification
 from t3d.video.spec import PixelSpec
 
@@ -25,15 +26,15 @@ NUM_STEPS = 8
 
 
 class _StopAfter:
-    """Hooks that note the wish to stop during update `step`, as a signal would."""
+    """Callbacks that note the wish to stop during update `step`, as a signal would."""
 
-    def __init__(self, hooks: RunHooks, step: int) -> None:
-        self.hooks, self.stop_at = hooks, step
-        self.on_epoch, self.save = hooks.on_epoch, hooks.save
+    def __init__(self, callbacks: RunCallbacks, step: int) -> None:
+        self.callbacks, self.stop_at = callbacks, step
+        self.on_epoch, self.save = callbacks.on_epoch, callbacks.save
 
     def on_step(self, learner: Learner) -> None:
-        self.hooks.interrupted = learner.progress.step == self.stop_at
-        self.hooks.on_step(learner)
+        self.callbacks.interrupted = learner.progress.step == self.stop_at
+        self.callbacks.on_step(learner)
 
 
 class _World:
@@ -55,7 +56,7 @@ class _World:
         )
         if resume:
             learner.load_state_dict(read_state(self.folder / STATE_NAME))
-        hooks = RunHooks(
+        callbacks = RunCallbacks(
             self.folder,
             self.card,
             validate=_rising_loss,
@@ -64,14 +65,14 @@ class _World:
             plateau=(0.1, 0) if rates.get("kind") == "plateau" else None,
             reporters=[],
         )
-        _fit(learner, loader, sampler, _StopAfter(hooks, stop_at))
+        _fit(learner, loader, sampler, _StopAfter(callbacks, stop_at))
         return learner
 
 
-def _fit(learner: Learner, loader: "DataLoader[Any]", sampler: EpochSampler, hooks: Hooks) -> None:
+def _fit(learner: Learner, loader: "DataLoader[Any]", sampler: EpochSampler, callbacks: Callbacks) -> None:
     pixels = PixelSpec(resize=32, crop_size=32)
     objective = Classification(pixels=pixels, accumulate=2, clip_norm=1.0, label_smoothing=0.1)
-    fit(learner, loader, sampler, objective=objective, num_steps=NUM_STEPS, seed=3, hooks=hooks)
+    fit(learner, loader, sampler, objective=objective, num_steps=NUM_STEPS, seed=3, callbacks=callbacks)
 
 
 def _rising_loss(learner: Learner) -> tuple[float, float]:

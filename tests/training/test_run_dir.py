@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from t3d.errors import CheckpointError, ConfigError
-from t3d.models.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard
-from t3d.training.callbacks import STATE_NAME
-from t3d.training.run_dir import SUMMARY_NAME, check_same_training, prepare_folder, versions, write_config
+from t3d.models.checkpoints import ModelCard
+from t3d.run_files import LAST_NAME, STATE_NAME, SUMMARY_NAME, WEIGHTS_NAME, versions
+from t3d.training.run_dir import check_same_training, prepare_folder, write_config
 
 TRAIN: dict[str, Any] = {
     "data": "videos",

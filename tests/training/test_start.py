@@ -15,8 +15,9 @@ from t3d.models import LAYOUTS, Network, create_model
 from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
 from t3d.models.inflation import twin_overrides
 from t3d.models.published import published_name
-from t3d.training.start import MATCHER_NAME, inflate_from, keep_fc, save_matcher
-from t3d.transfer.matcher import Matcher
+from t3d.run_files import MATCHER_NAME
+from t3d.training.start import inflate_from
+from t3d.transfer.matcher import Matcher, keep_fc, save_matcher
 
 MICRO = {"blocks": [1, 1, 1, 1], "growth_rate": 4, "stem_channels": 4, "ttl_width": 4, "keep_last_plane": True}
 LABELS = ("clap", "run", "wave")

@@ -86,13 +86,13 @@ def _colour_network() -> MatchingNetwork:
 
 def test_pairs_are_scored_by_their_rows() -> None:
     network = _colour_network()
-    clips, looks = _normal(2, 3, 4, 5, 5), _normal(3, 5)
+    clips, teacher_views = _normal(2, 3, 4, 5, 5), _normal(3, 5)
     pairs = torch.tensor([[0, 2], [1, 0], [0, 0], [1, 2], [0, 2]])
-    scores, motion, appearance = network(clips, looks, pairs)
+    scores, motion, appearance = network(clips, teacher_views, pairs)
     torch.testing.assert_close(motion, network.matcher.describe_clips(network.student.embed(clips)))
-    torch.testing.assert_close(appearance, network.matcher.describe_pictures(looks))
-    for row, (clip, look) in zip(scores, pairs.tolist(), strict=True):
-        (alone,) = network.matcher(appearance[look][None], motion[clip][None])
+    torch.testing.assert_close(appearance, network.matcher.describe_pictures(teacher_views))
+    for row, (clip, view) in zip(scores, pairs.tolist(), strict=True):
+        (alone,) = network.matcher(appearance[view][None], motion[clip][None])
         torch.testing.assert_close(row, alone)
     assert scores[0].equal(scores[4])
     assert not torch.allclose(scores[0], scores[2])
@@ -103,11 +103,11 @@ def test_student_and_matcher_learn_and_looks_do_not() -> None:
     student.layer = nn.Linear(3, 6)
     student.embed = lambda clips: student.layer(clips.mean(dim=(2, 3, 4)))
     network = MatchingNetwork(student, _matcher())
-    looks = _normal(2, 5)
-    scores, _, _ = network(_normal(2, 3, 4, 5, 5), looks, torch.tensor([[0, 0], [1, 1], [0, 1]]))
+    teacher_views = _normal(2, 5)
+    scores, _, _ = network(_normal(2, 3, 4, 5, 5), teacher_views, torch.tensor([[0, 0], [1, 1], [0, 1]]))
     F.cross_entropy(scores, torch.tensor([1, 1, 0])).backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
-    assert looks.grad is None
+    assert teacher_views.grad is None
 
 
 def test_colour_statistics_are_mean_and_deviation_of_each_channel() -> None:

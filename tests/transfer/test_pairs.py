@@ -1,4 +1,4 @@
-"""Every picture says which video it is of (red) and which frame (green), so that clips and looks name themselves."""
+"""Every picture says which video it is of (red) and which frame (green), so that all name themselves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,17 +46,21 @@ def _place(video: int | str, start: int | None = None, *, piece: tuple[float, fl
     return Place(sample=sample, start=start)
 
 
-# Groups of one, three and two places; the looks of a place are its number and its video's.
+# Groups of one, three and two places; the teacher_views of a place are its number and its video's.
 PLACES = [_place(1, 20), _place(2, 0), _place(2, 7), _place(2, 14), _place(3, 0), _place(3, 11)]
 GROUPS = [0, 1, 1, 1, 2, 2]
 FEATURES = torch.tensor([[index, group] for index, group in enumerate(GROUPS)], dtype=torch.float32)
 
 
 def _pairs(
-    places: Sequence[Place] = PLACES, looks: Tensor | LivePictures = FEATURES, *, draw: str = "own", **options: object
+    places: Sequence[Place] = PLACES,
+    teacher_views: Tensor | LivePictures = FEATURES,
+    *,
+    draw: str = "own",
+    **options: object,
 ) -> PairClips:
     defaults = {"clip": CLIP, "pixels": PIXELS, "augment": AugmentSpec(), "open_video": _open, "seed": 0}
-    return PairClips(places, looks, **{"draw": draw, **defaults, **options})
+    return PairClips(places, teacher_views, **{"draw": draw, **defaults, **options})
 
 
 def _live(num_pictures: int, edge: int = 8) -> LivePictures:
@@ -82,7 +86,7 @@ def test_a_place_gives_its_window_with_its_own_look(index: int) -> None:
     pair = _get(_pairs(), index)
     first = [20, 0, 7, 14, 0, 11][index]
     assert _shown(pair.clip) == (GROUPS[index] + 1, [first, first + 2, first + 4, first + 6])
-    assert pair.looks.tolist() == [[index, GROUPS[index]]]
+    assert pair.teacher_views.tolist() == [[index, GROUPS[index]]]
     assert pair.matches.tolist() == [1]
     assert pair.video == GROUPS[index]
 
@@ -104,7 +108,7 @@ def test_a_video_shorter_than_the_span_is_filled_up(short: str) -> None:
     clip = ClipSpec(num_frames=4, frame_stride=2, short=short)
     for place in (_place(5), _place(5, 0)):
         pair = _get(_pairs([place, _place(1, 0)], _live(4), clip=clip), 0)
-        assert _shown(pair.clip) == _shown(pair.looks[0]) == (5, expected)
+        assert _shown(pair.clip) == _shown(pair.teacher_views[0]) == (5, expected)
 
 
 def test_independent_pairs_are_half_matches_and_swap_in_the_next_epoch() -> None:
@@ -124,16 +128,16 @@ def test_elsewhere_is_any_place_of_another_group_and_never_of_the_same(draw: str
         for epoch in range(2 * EPOCHS):
             pair = _get(pairs, index, epoch=epoch)
             assert pair.matches.tolist() in ([[1], [0]] if draw == "independent" else [[1, 0]])
-            for look, match in zip(pair.looks.int().tolist(), pair.matches.tolist(), strict=True):
-                assert (look == [index, group]) == (match == 1)
-                seen |= set() if match else {tuple(look)}
+            for view, match in zip(pair.teacher_views.int().tolist(), pair.matches.tolist(), strict=True):
+                assert (view == [index, group]) == (match == 1)
+                seen |= set() if match else {tuple(view)}
         assert seen == {(other, number) for other, number in enumerate(GROUPS) if number != group}
 
 
 def test_live_elsewhere_shows_another_video() -> None:
     pairs = _pairs([_place(1), _place(2), _place(2), _place(3)], _live(2), draw="both")
     for index, video in enumerate([1, 2, 2, 3]):
-        shown = [[_shown(look) for look in _get(pairs, index, epoch=epoch).looks] for epoch in range(EPOCHS)]
+        shown = [[_shown(view) for view in _get(pairs, index, epoch=epoch).teacher_views] for epoch in range(EPOCHS)]
         assert {own for (own, _), _ in shown} == {video}
         assert {other for _, (other, _) in shown} == {1, 2, 3} - {video}
 
@@ -148,21 +152,21 @@ def test_live_pictures_are_evenly_spaced_frames_of_the_very_clip(num_pictures: i
         for epoch in range(5):
             pair = _get(pairs, index, epoch=epoch)
             video, frames = _shown(pair.clip)
-            assert pair.looks.shape == (1, 3, len(positions), 6, 6)  # cut by the teacher's own sizes
-            assert _shown(pair.looks[0]) == (video, [frames[position] for position in positions])
+            assert pair.teacher_views.shape == (1, 3, len(positions), 6, 6)  # cut by the teacher's own sizes
+            assert _shown(pair.teacher_views[0]) == (video, [frames[position] for position in positions])
 
 
 def test_live_pictures_are_cut_anywhere() -> None:
     """Where a picture says its own column, crops of 8 from 16 columns start at each of 0 to 8."""
     columns = torch.arange(16, dtype=torch.uint8).expand(10, 16, 16)[..., None].expand(-1, -1, -1, 3)
-    looks = LivePictures(pixels=PixelSpec(resize=16, crop_size=8), num_pictures=2)
+    teacher_views = LivePictures(pixels=PixelSpec(resize=16, crop_size=8), num_pictures=2)
     augment = AugmentSpec(crop="centre", flip_probability=0.0)
-    pairs = _pairs([_place(1), _place(2)], looks, augment=augment, open_video=lambda path: ArrayVideo(columns))
+    pairs = _pairs([_place(1), _place(2)], teacher_views, augment=augment, open_video=lambda path: ArrayVideo(columns))
     lefts = set()
     for epoch in range(200):
         pair = _get(pairs, 0, epoch=epoch)
-        row = pair.looks[0, 0, :, 3].tolist()
-        assert row[0] == row[1]  # all pictures of a look alike
+        row = pair.teacher_views[0, 0, :, 3].tolist()
+        assert row[0] == row[1]  # all pictures of a view alike
         lefts.add(min(row[0]))
         assert pair.clip.equal(_get(pairs, 1).clip)  # the student's view is cut by `augment`, at the centre
     assert lefts == set(range(9))
@@ -174,9 +178,9 @@ def test_hard_looks_are_other_windows_of_the_same_video() -> None:
         seen = set()
         for epoch in range(EPOCHS):
             pair = _get(pairs, index, epoch=epoch)
-            assert pair.looks[0].tolist() == [index, GROUPS[index]]
+            assert pair.teacher_views[0].tolist() == [index, GROUPS[index]]
             assert pair.matches.tolist() == [1, 0 if others else LEFT_OUT]
-            seen.add(int(pair.looks[1, 0]))
+            seen.add(int(pair.teacher_views[1, 0]))
         assert seen == (set(others) or {index})  # what is left out only fills the place
 
 
@@ -189,7 +193,7 @@ def test_hard_looks_are_of_the_same_piece_of_a_file() -> None:
         _place(2, 0),
     ]
     pairs = _pairs(places, torch.arange(4.0)[:, None], hard=True)
-    seen = [{int(_get(pairs, index, epoch=epoch).looks[1, 0]) for epoch in range(EPOCHS)} for index in range(4)]
+    seen = [{int(_get(pairs, index, epoch=epoch).teacher_views[1, 0]) for epoch in range(EPOCHS)} for index in range(4)]
     assert seen == [{1}, {0}, {2}, {3}]
     assert [int(_get(pairs, index).matches[1]) for index in range(4)] == [0, 0, LEFT_OUT, LEFT_OUT]
 
@@ -200,7 +204,7 @@ def test_hard_live_looks_share_no_frame_with_the_clip() -> None:
     starts = set()
     for epoch in range(6 * EPOCHS):
         pair = _get(pairs, 0, epoch=epoch)
-        (_, frames), (video, others) = _shown(pair.clip), _shown(pair.looks[1])
+        (_, frames), (video, others) = _shown(pair.clip), _shown(pair.teacher_views[1])
         assert pair.matches.tolist() == [1, 0]
         assert video == 1
         assert [frame - others[0] for frame in others] == [0, 2, 4, 6]
@@ -214,7 +218,7 @@ def test_hard_live_looks_are_left_out_where_the_video_is_too_short(video: int) -
     """Nine frames leave starts 0 to 2, three frames none."""
     pair = _get(_pairs([_place(video), _place(1)], _live(4), hard=True), 0)
     assert pair.matches.tolist() == [1, LEFT_OUT]
-    assert pair.looks[0].equal(pair.looks[1])
+    assert pair.teacher_views[0].equal(pair.teacher_views[1])
 
 
 def test_hard_and_independent_go_together() -> None:
@@ -224,13 +228,13 @@ def test_hard_and_independent_go_together() -> None:
 
 
 def test_shuffled_frames_are_the_students_only() -> None:
-    places, looks = [_place(1), _place(2)], _live(4)
+    places, teacher_views = [_place(1), _place(2)], _live(4)
     clip = ClipSpec(num_frames=4, frame_stride=2, order="shuffled")
     orders = set()
     for epoch in range(EPOCHS):
-        plain = _get(_pairs(places, looks), 0, epoch=epoch)
-        shuffled = _get(_pairs(places, looks, clip=clip), 0, epoch=epoch)
-        assert shuffled.looks.equal(plain.looks)
+        plain = _get(_pairs(places, teacher_views), 0, epoch=epoch)
+        shuffled = _get(_pairs(places, teacher_views, clip=clip), 0, epoch=epoch)
+        assert shuffled.teacher_views.equal(plain.teacher_views)
         frames = _shown(shuffled.clip)[1]
         assert sorted(frames) == _shown(plain.clip)[1]
         orders.add(tuple(frame - min(frames) for frame in frames))
@@ -244,7 +248,7 @@ def _epoch(pairs: PairClips, epoch: int, *, num_workers: int = 0) -> list[Pair]:
 
 def _equal(first: list[Pair], second: list[Pair]) -> bool:
     return all(
-        one.clip.equal(other.clip) and one.looks.equal(other.looks) and one.matches.equal(other.matches)
+        one.clip.equal(other.clip) and one.teacher_views.equal(other.teacher_views) and one.matches.equal(other.matches)
         for one, other in zip(first, second, strict=True)
     )
 
@@ -282,8 +286,8 @@ def test_batches_stack_what_is_there_and_name_what_is_not() -> None:
     batch = collate_pairs([good[0], "a: truncated", good[1], "b: truncated"])
     assert batch.num_clips == 2
     assert batch.clips.equal(torch.stack([pair.clip for pair in good]))
-    assert batch.looks.shape == (2, 2, 2)
-    assert batch.looks[:, 0].tolist() == [[4, 2], [0, 0]]
+    assert batch.teacher_views.shape == (2, 2, 2)
+    assert batch.teacher_views[:, 0].tolist() == [[4, 2], [0, 0]]
     assert batch.matches.tolist() == [[1, 0], [1, 0]]
     assert batch.matches.dtype == torch.int64
     assert batch.videos.tolist() == [2, 0]

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from t3d.data.clips import Choice, ClipKey, EpochSampler
 from t3d.data.samples import UNLABELLED, Sample
 from t3d.errors import DataError, DecodeError
-from t3d.training.loop import Hooks, Learner, fit
+from t3d.training.loop import Callbacks, Learner, fit
 from t3d.transfer.matcher import Matcher, MatchingNetwork
 from t3d.transfer.objective import TEMPERATURE, Matching, MatchingValidator, contrastive_loss, pairs_of
 from t3d.transfer.pairs import LEFT_OUT, Draw, LivePictures, Pair, PairBatch, PairClips, Place, collate_pairs
@@ -26,7 +26,7 @@ from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 CLIP = ClipSpec(num_frames=4)
 PIXELS = PixelSpec(resize=8, crop_size=8)
 CPU = torch.device("cpu")
-LOOK = 5
+TEACHER_WIDTH = 5
 
 MakeLearner = Callable[..., Learner]
 
@@ -45,24 +45,24 @@ class Colour(nn.Module):
         return self.layer(clips.mean(dim=(2, 3, 4)))
 
 
-def _network(*, look: int = LOOK, seed: int = 0, normalise: bool = False) -> MatchingNetwork:
+def _network(*, view: int = TEACHER_WIDTH, seed: int = 0, normalise: bool = False) -> MatchingNetwork:
     torch.manual_seed(seed)
-    return MatchingNetwork(Colour(), Matcher(student_features=4, teacher_features=look, normalise=normalise))
+    return MatchingNetwork(Colour(), Matcher(student_features=4, teacher_features=view, normalise=normalise))
 
 
 def _batch(matches: list[list[int]], videos: list[int]) -> PairBatch:
-    """Random clips and looks."""
+    """Random clips and teacher_views."""
     generator = torch.Generator().manual_seed(3)
-    num_clips, num_looks = len(matches), len(matches[0])
+    num_clips, num_views = len(matches), len(matches[0])
     clips = torch.randint(256, (num_clips, 3, 4, 8, 8), generator=generator, dtype=torch.uint8)
-    looks = torch.randn(num_clips, num_looks, LOOK, generator=generator)
-    return PairBatch(clips, looks, torch.tensor(matches), torch.tensor(videos), [])
+    teacher_views = torch.randn(num_clips, num_views, TEACHER_WIDTH, generator=generator)
+    return PairBatch(clips, teacher_views, torch.tensor(matches), torch.tensor(videos), [])
 
 
 def _pairs(matches: list[list[int]], videos: list[int], *, in_batch: bool) -> list[tuple[int, int, int]]:
-    """Row of the clip, row of the look, answer."""
+    """Row of the clip, row of the view, answer."""
     pairs, answers = pairs_of(torch.tensor(matches), torch.tensor(videos), in_batch=in_batch)
-    return [(clip, look, answer) for (clip, look), answer in zip(pairs.tolist(), answers.tolist(), strict=True)]
+    return [(clip, view, answer) for (clip, view), answer in zip(pairs.tolist(), answers.tolist(), strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def _pairs(matches: list[list[int]], videos: list[int], *, in_batch: bool) -> li
         ([[1]] * 3, [7, 2, 7], [(0, 0, 1), (1, 1, 1), (2, 2, 1), (0, 1, 0), (1, 2, 0), (2, 1, 0)]),
         ([[1]] * 3, [7, 7, 7], [(0, 0, 1), (1, 1, 1), (2, 2, 1)]),  # nobody to be told apart from
         ([[1]], [7], [(0, 0, 1)]),
-        # A second look at another time; where there is none, it takes no part. Partners show their first look.
+        # A second view at another time; where there is none, it takes no part. Partners show their first view.
         (
             [[1, 0], [1, LEFT_OUT], [1, 0]],
             [4, 4, 6],
@@ -94,7 +94,7 @@ def test_pairs_in_a_batch_by_hand(
 
 
 def test_given_pairs_by_hand() -> None:
-    """Independent pairs have one look each, matching or not; held-out places have both."""
+    """Independent pairs have one view each, matching or not; held-out places have both."""
     assert _pairs([[1], [0], [1]], [4, 5, 6], in_batch=False) == [(0, 0, 1), (1, 1, 0), (2, 2, 1)]
     assert _pairs([[1, 0], [1, 0]], [4, 4], in_batch=False) == [(0, 0, 1), (0, 1, 0), (1, 2, 1), (1, 3, 0)]
     both = [[0, LEFT_OUT], [1, LEFT_OUT], [0, 0]]
@@ -113,10 +113,10 @@ def test_no_mismatch_is_of_one_video(seed: int) -> None:
 
 
 def _features(network: MatchingNetwork, batch: PairBatch) -> tuple[Tensor, Tensor]:
-    """1024-wide features of the clips, and of all looks row by row."""
+    """1024-wide features of the clips, and of all teacher_views row by row."""
     clips = (batch.clips.float() / 255 - 0.45) / 0.225
     motion = network.matcher.describe_clips(network.student.embed(clips))
-    return motion, network.matcher.describe_pictures(batch.looks.flatten(0, 1))
+    return motion, network.matcher.describe_pictures(batch.teacher_views.flatten(0, 1))
 
 
 def _by_hand(network: MatchingNetwork, batch: PairBatch, pairs: list[tuple[int, int, int]]) -> tuple[Tensor, float]:
@@ -124,8 +124,8 @@ def _by_hand(network: MatchingNetwork, batch: PairBatch, pairs: list[tuple[int, 
     motion, appearance = _features(network, batch)
     losses: dict[int, list[Tensor]] = {0: [], 1: []}
     hits: dict[int, list[bool]] = {0: [], 1: []}
-    for clip, look, answer in pairs:
-        (scores,) = network.matcher(appearance[look][None], motion[clip][None])
+    for clip, view, answer in pairs:
+        (scores,) = network.matcher(appearance[view][None], motion[clip][None])
         losses[answer].append(-scores.log_softmax(dim=0)[answer])
         hits[answer].append(bool(scores[answer] > scores[1 - answer]))
     kinds = [kind for kind in (0, 1) if losses[kind]]
@@ -148,7 +148,7 @@ CASES = [
 @pytest.mark.parametrize(("matches", "videos", "in_batch"), CASES)
 def test_loss_and_hits_are_those_of_a_plain_loop(matches: list[list[int]], videos: list[int], in_batch: bool) -> None:
     network, batch = _network().eval(), _batch(matches, videos)  # where a single clip is judged, too
-    found = Matching(pixels=PIXELS, in_batch=in_batch).judge(network, batch, CPU)
+    found = Matching(pixels=PIXELS, in_batch=in_batch).compute_loss(network, batch, CPU)
     loss, hits = _by_hand(network, batch, _pairs(matches, videos, in_batch=in_batch))
     torch.testing.assert_close(found.loss, loss, rtol=1e-4, atol=1e-5)
     assert found.num_correct == pytest.approx(hits, rel=1e-6)
@@ -161,10 +161,10 @@ class Says(nn.Module):
         super().__init__()
         self.margin = margin
 
-    def forward(self, clips: Tensor, looks: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give (P, 2) scores, and features nobody looks at."""
+    def forward(self, clips: Tensor, teacher_views: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Give (P, 2) scores, and features nobody reads."""
         scores = torch.tensor([0.0, self.margin]).expand(len(pairs), 2)
-        return scores, torch.zeros(len(clips), 1), torch.zeros(len(looks), 1)
+        return scores, torch.zeros(len(clips), 1), torch.zeros(len(teacher_views), 1)
 
 
 @pytest.mark.parametrize(("matches", "videos", "in_batch"), CASES)
@@ -173,7 +173,7 @@ def test_who_always_says_the_same_is_right_on_half(matches: list[list[int]], vid
     kinds = {answer for _, _, answer in _pairs(matches, videos, in_batch=in_batch)}
     objective, batch = Matching(pixels=PIXELS, in_batch=in_batch), _batch(matches, videos)
     for margin, said in ((1.0, 1), (-1.0, 0)):
-        found = objective.judge(Says(margin).eval(), batch, CPU)
+        found = objective.compute_loss(Says(margin).eval(), batch, CPU)
         share = 0.5 if len(kinds) == 2 else float(said in kinds)
         assert found.num_correct == pytest.approx(share * len(matches))
         sure, unsure = math.log(1 + math.exp(-1)), math.log(1 + math.exp(1))
@@ -212,8 +212,8 @@ def test_what_is_left_out_of_the_contrastive_loss_does_no_harm_to_its_gradient()
 @pytest.mark.parametrize("matches", [[[1], [1], [1]], [[1, 0], [1, LEFT_OUT], [1, 0]]])
 def test_the_contrastive_loss_is_added_for_the_first_looks(matches: list[list[int]]) -> None:
     network, batch = _network(), _batch(matches, [4, 4, 6])
-    plain = Matching(pixels=PIXELS).judge(network, batch, CPU)
-    added = Matching(pixels=PIXELS, contrastive=0.3).judge(network, batch, CPU)
+    plain = Matching(pixels=PIXELS).compute_loss(network, batch, CPU)
+    added = Matching(pixels=PIXELS, contrastive=0.3).compute_loss(network, batch, CPU)
     motion, appearance = _features(network, batch)
     own = torch.stack([appearance[row * len(matches[0])] for row in range(3)])
     expected = plain.loss + 0.3 * 3 * contrastive_loss(motion, own, batch.videos)
@@ -228,20 +228,20 @@ def test_the_student_sees_its_own_modality() -> None:
     changes = (batch.clips.float() / 255 / 0.225).diff(dim=2)
     changes = torch.cat([changes, changes[:, :, 2:]], dim=2)
     motion = network.matcher.describe_clips(network.student.embed(changes))
-    appearance = network.matcher.describe_pictures(batch.looks.flatten(0, 1))
+    appearance = network.matcher.describe_pictures(batch.teacher_views.flatten(0, 1))
     rows = torch.tensor([[0, 0], [1, 1], [0, 1], [1, 0]])
     scores = network.matcher(appearance[rows[:, 1]], motion[rows[:, 0]])
     loss = F.cross_entropy(scores, torch.tensor([1, 1, 0, 0])) * 2
-    torch.testing.assert_close(Matching(pixels=pixels).judge(network, batch, CPU).loss, loss)
+    torch.testing.assert_close(Matching(pixels=pixels).compute_loss(network, batch, CPU).loss, loss)
 
 
-def test_an_update_is_the_weights_minus_rate_times_gradient(learner: MakeLearner, no_hooks: Hooks) -> None:
+def test_an_update_is_the_weights_minus_rate_times_gradient(learner: MakeLearner, no_callbacks: Callbacks) -> None:
     matches, videos = [[1, 0], [1, LEFT_OUT], [1, 0]], [4, 4, 6]
     batch, reference = _batch(matches, videos), _network()
     loss, _ = _by_hand(reference, batch, _pairs(matches, videos, in_batch=True))
     grads = torch.autograd.grad(loss / 3, list(reference.parameters()))
     done = learner(_network(), lr=0.1)
-    _fit_batches(done, [batch], Matching(pixels=PIXELS), no_hooks)
+    _fit_batches(done, [batch], Matching(pixels=PIXELS), no_callbacks)
     for found, before, grad in zip(done.network.parameters(), reference.parameters(), grads, strict=True):
         torch.testing.assert_close(found.detach(), (before - 0.1 * grad).detach(), rtol=1e-4, atol=1e-5)
     student = [name for name, _ in done.network.named_parameters() if name.startswith("student.")]
@@ -249,24 +249,24 @@ def test_an_update_is_the_weights_minus_rate_times_gradient(learner: MakeLearner
     assert all(grad.any() for grad in grads)
 
 
-def _fit_batches(learner: Learner, batches: list[PairBatch], objective: Matching, hooks: Hooks) -> None:
+def _fit_batches(learner: Learner, batches: list[PairBatch], objective: Matching, callbacks: Callbacks) -> None:
     """One update on these very batches."""
     loader: DataLoader[PairBatch] = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
     sampler = EpochSampler(len(batches), batch_size=1, seed=0)
-    fit(learner, loader, sampler, objective=objective, num_steps=1, seed=0, hooks=hooks)
+    fit(learner, loader, sampler, objective=objective, num_steps=1, seed=0, callbacks=callbacks)
 
 
-def test_nothing_is_learnt_from_a_clip_left_alone(learner: MakeLearner, no_hooks: Hooks) -> None:
+def test_nothing_is_learnt_from_a_clip_left_alone(learner: MakeLearner, no_callbacks: Callbacks) -> None:
     """A match without a mismatch teaches to say yes to everything."""
     alone = _batch([[1]], [1])
     broken = alone._replace(failures=["a: truncated", "b: truncated"])
     with pytest.raises(DataError, match=r"a batch but one cannot be decoded, first: a: truncated$"):
-        _fit_batches(learner(_network()), [broken], Matching(pixels=PIXELS, skip_bad_videos=True), no_hooks)
+        _fit_batches(learner(_network()), [broken], Matching(pixels=PIXELS, skip_bad_videos=True), no_callbacks)
     with pytest.raises(DataError, match="nothing to be told apart from; give more videos"):
-        _fit_batches(learner(_network()), [alone], Matching(pixels=PIXELS), no_hooks)
+        _fit_batches(learner(_network()), [alone], Matching(pixels=PIXELS), no_callbacks)
 
 
-def test_accumulated_parts_add_up(learner: MakeLearner, no_hooks: Hooks) -> None:
+def test_accumulated_parts_add_up(learner: MakeLearner, no_callbacks: Callbacks) -> None:
     """Parts do not see each other: the update is that of the mean of their losses over all clips."""
     whole, reference = _batch([[1]] * 5, [1, 2, 3, 4, 5]), _network()
     parts = [PairBatch(*(value[rows] for value in whole[:4]), []) for rows in (slice(0, 2), slice(2, 5))]
@@ -276,7 +276,7 @@ def test_accumulated_parts_add_up(learner: MakeLearner, no_hooks: Hooks) -> None
     ]
     grads = torch.autograd.grad((losses[0] + losses[1]) / 5, list(reference.parameters()))
     done = learner(_network(), lr=0.1)
-    _fit_batches(done, parts, Matching(pixels=PIXELS, accumulate=2), no_hooks)
+    _fit_batches(done, parts, Matching(pixels=PIXELS, accumulate=2), no_callbacks)
     for found, before, grad in zip(done.network.parameters(), reference.parameters(), grads, strict=True):
         torch.testing.assert_close(found.detach(), (before - 0.1 * grad).detach(), rtol=1e-4, atol=1e-5)
 
@@ -305,9 +305,11 @@ def places(tmp_path: Path) -> Callable[..., list[Place]]:
     return create
 
 
-def _clips(places: list[Place], looks: Tensor | LivePictures, *, draw: Draw = "own", seed: int = 0) -> PairClips:
+def _clips(
+    places: list[Place], teacher_views: Tensor | LivePictures, *, draw: Draw = "own", seed: int = 0
+) -> PairClips:
     return PairClips(
-        places, looks, draw=draw, clip=CLIP, pixels=PIXELS, augment=AugmentSpec(), open_video=_open, seed=seed
+        places, teacher_views, draw=draw, clip=CLIP, pixels=PIXELS, augment=AugmentSpec(), open_video=_open, seed=seed
     )
 
 
@@ -317,10 +319,10 @@ class Sharp(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(1)
-        self.conv = nn.Conv2d(3, LOOK, 3)
+        self.conv = nn.Conv2d(3, TEACHER_WIDTH, 3)
         with torch.no_grad():
             self.conv.weight.copy_((self.conv.weight + self.conv.weight.flip(3)) / 2)
-        self.norm = nn.BatchNorm2d(LOOK)
+        self.norm = nn.BatchNorm2d(TEACHER_WIDTH)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, 5)."""
@@ -329,7 +331,7 @@ class Sharp(nn.Module):
 
 def _teacher() -> FrozenTeacher:
     pixels = PixelSpec(resize=8, crop_size=8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-    return FrozenTeacher(Sharp(), name="sharp", num_features=LOOK, pixels=pixels)
+    return FrozenTeacher(Sharp(), name="sharp", num_features=TEACHER_WIDTH, pixels=pixels)
 
 
 def test_live_pictures_become_the_mean_features_of_each_look() -> None:
@@ -337,13 +339,15 @@ def test_live_pictures_become_the_mean_features_of_each_look() -> None:
     batch = _batch([[1, 0], [1, 0]], [1, 2])
     pictures = torch.randint(256, (2, 2, 3, 4, 8, 8), dtype=torch.uint8)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (teacher.pixels.mean, teacher.pixels.std))
-    features = torch.zeros(2, 2, LOOK)
+    features = torch.zeros(2, 2, TEACHER_WIDTH)
     for clip in range(2):
-        for look in range(2):
-            seen = [teacher(((pictures[clip, look, :, x] / 255 - mean) / std)[None])[0] for x in range(4)]
-            features[clip, look] = sum(seen) / 4
-    live = Matching(pixels=PIXELS, teacher=teacher).judge(_network(), batch._replace(looks=pictures), CPU)
-    cached = Matching(pixels=PIXELS).judge(_network(), batch._replace(looks=features), CPU)
+        for view in range(2):
+            seen = [teacher(((pictures[clip, view, :, x] / 255 - mean) / std)[None])[0] for x in range(4)]
+            features[clip, view] = sum(seen) / 4
+    live = Matching(pixels=PIXELS, teacher=teacher).compute_loss(
+        _network(), batch._replace(teacher_views=pictures), CPU
+    )
+    cached = Matching(pixels=PIXELS).compute_loss(_network(), batch._replace(teacher_views=features), CPU)
     torch.testing.assert_close(live.loss, cached.loss)
     assert live.num_correct == cached.num_correct
 
@@ -368,25 +372,25 @@ def test_live_and_cached_teachers_say_the_same_of_the_same_pictures(
             features.append(video.features)
     cached = _clips(fixed, torch.cat(features))
     live = _clips(fixed, LivePictures(pixels=teacher.pixels, num_pictures=num_pictures))
-    network = _network(look=teacher.num_features)
+    network = _network(view=teacher.num_features)
     outcomes = []
     for pairs, own in ((cached, None), (live, teacher)):
         batch = collate_pairs([pairs[ClipKey(0, index)] for index in range(4)])
-        outcomes.append(Matching(pixels=PIXELS, teacher=own, in_batch=True).judge(network, batch, CPU))
+        outcomes.append(Matching(pixels=PIXELS, teacher=own, in_batch=True).compute_loss(network, batch, CPU))
         assert batch.videos.tolist() == [0, 0, 1, 1]
-    # The flip of a clip is drawn after the looks, so it may differ; the student sees mean colours only.
+    # The flip of a clip is drawn after the teacher_views, so it may differ; the student sees mean colours only.
     torch.testing.assert_close(outcomes[0].loss, outcomes[1].loss, rtol=1e-5, atol=1e-6)
     assert outcomes[0].num_correct == outcomes[1].num_correct
 
 
-def test_a_live_teacher_learns_nothing(learner: MakeLearner, no_hooks: Hooks) -> None:
+def test_a_live_teacher_learns_nothing(learner: MakeLearner, no_callbacks: Callbacks) -> None:
     teacher = _teacher()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     pictures = torch.randint(256, (3, 1, 3, 2, 8, 8), dtype=torch.uint8)
-    batch = _batch([[1]] * 3, [1, 2, 3])._replace(looks=pictures)
+    batch = _batch([[1]] * 3, [1, 2, 3])._replace(teacher_views=pictures)
     teacher.network.train()
     done = learner(_network(), weight_decay=0.1)
-    _fit_batches(done, [batch], Matching(pixels=PIXELS, teacher=teacher), no_hooks)
+    _fit_batches(done, [batch], Matching(pixels=PIXELS, teacher=teacher), no_callbacks)
     assert done.progress.step == 1
     assert all(value.equal(before[name]) for name, value in teacher.state_dict().items())
 
@@ -394,7 +398,7 @@ def test_a_live_teacher_learns_nothing(learner: MakeLearner, no_hooks: Hooks) ->
 @pytest.fixture
 def held_out(places: Callable[..., list[Place]]) -> PairClips:
     made = places("a.mp4", "b.mp4", "c.mp4")
-    return _clips(made, torch.randn(6, LOOK, generator=torch.Generator().manual_seed(5)), draw="both")
+    return _clips(made, torch.randn(6, TEACHER_WIDTH, generator=torch.Generator().manual_seed(5)), draw="both")
 
 
 def _validator(pairs: PairClips, *, batch_size: int = 4, num_workers: int = 0) -> MatchingValidator:
@@ -433,8 +437,8 @@ def test_held_out_pairs_are_the_same_every_time(held_out: PairClips, learner: Ma
     assert judge(judged) == first
     before = {name: value.clone() for name, value in judged.network.state_dict().items()}
     assert all(value.equal(before[name]) for name, value in _network().state_dict().items())
-    epochs = [[held_out[ClipKey(epoch, index)].looks for index in range(6)] for epoch in range(8)]  # type: ignore[union-attr]
-    same = [held_out[ClipKey(Choice.HELD_OUT_PAIRS, index)].looks for index in range(6)]  # type: ignore[union-attr]
+    epochs = [[held_out[ClipKey(epoch, index)].teacher_views for index in range(6)] for epoch in range(8)]  # type: ignore[union-attr]
+    same = [held_out[ClipKey(Choice.HELD_OUT_PAIRS, index)].teacher_views for index in range(6)]  # type: ignore[union-attr]
     assert not any(all(a.equal(b) for a, b in zip(epoch, same, strict=True)) for epoch in epochs)
 
 
@@ -455,7 +459,7 @@ def test_broken_held_out_videos_are_left_out(
     batch_size: int, places: Callable[..., list[Place]], learner: MakeLearner
 ) -> None:
     made = places("a.mp4", "bad.mp4", "c.mp4")
-    pairs = _clips(made, torch.randn(6, LOOK, generator=torch.Generator().manual_seed(5)), draw="both")
+    pairs = _clips(made, torch.randn(6, TEACHER_WIDTH, generator=torch.Generator().manual_seed(5)), draw="both")
     found = _validator(pairs, batch_size=batch_size)(learner(_network()))
     assert found == pytest.approx(_judged(_network(), pairs, [0, 1, 4, 5]), rel=1e-4)
 
@@ -463,5 +467,5 @@ def test_broken_held_out_videos_are_left_out(
 def test_held_out_videos_that_are_all_broken_give_zeros(
     places: Callable[..., list[Place]], learner: MakeLearner
 ) -> None:
-    pairs = _clips(places("bad1.mp4", "bad2.mp4"), torch.zeros(4, LOOK), draw="both")
+    pairs = _clips(places("bad1.mp4", "bad2.mp4"), torch.zeros(4, TEACHER_WIDTH), draw="both")
     assert _validator(pairs)(learner(_network())) == (0.0, 0.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -99,7 +99,7 @@ _EPOCHS: dict[str, Callable[..., Step]] = {"3D network alone": alone, "cached te
 
 
 class _Nothing:
-    """Hooks that do nothing."""
+    """Callbacks that do nothing."""
 
     def on_step(self, learner: Learner) -> None:
         """Nothing."""
@@ -165,6 +165,6 @@ def _epoch(
 
     def epoch() -> None:
         steps = learner.progress.step + max(1, len(lesson.videos) // lesson.batch_size)
-        fit(learner, loader, sampler, objective=objective, num_steps=steps, seed=0, hooks=_Nothing())
+        fit(learner, loader, sampler, objective=objective, num_steps=steps, seed=0, callbacks=_Nothing())
 
     return epoch

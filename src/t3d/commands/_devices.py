@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import distributed, nn
 
 from t3d.commands._console import warn
@@ -31,8 +31,7 @@ def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int
     """
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--accelerator cuda: no CUDA device is available; use --accelerator cpu")
-    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce every process on the terminal
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every process on the terminal
     if precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("--precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU")
     try:

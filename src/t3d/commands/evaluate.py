@@ -7,24 +7,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import distributed
 
-from t3d.commands import _setup as plan
 from t3d.commands._console import counted, say, warn
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._devices import launched, scoring_fabric
 from t3d.commands._output import make_folder
 from t3d.config import EvaluateConfig
 from t3d.data.samples import NoSuchSubsetError, VideoList
+from t3d.data.splits import find_held_out
 from t3d.data.trained_on import check_held_out, overlap_warning
 from t3d.errors import ConfigError, DataError
 from t3d.evaluation.metrics import VideoResult, as_result, summarise
 from t3d.evaluation.report import write_predictions, write_report
 from t3d.inference.open import Opened, open_network
 from t3d.inference.scoring import score_videos
-from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, file_hash
-from t3d.training.run_dir import is_unfinished, versions
+from t3d.models.checkpoints import ModelCard, file_hash
+from t3d.run_files import WEIGHTS_NAME, is_unfinished, versions
 from t3d.video.spec import PixelSpec, SegmentSpec
 
 
@@ -67,7 +67,7 @@ def _find(config: EvaluateConfig, network: Opened) -> VideoList:
     except NoSuchSubsetError:
         if config.subset != "validation" or config.data is not None or config.split is not None:
             raise
-        videos = plan.find_held_out(find(subset="train"), trained, name=str(config.weights))
+        videos = find_held_out(find(subset="train"), trained, name=str(config.weights))
         if network.run is not None:
             check_held_out(network.run, videos)
     if videos.labels != card.labels:

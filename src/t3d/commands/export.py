@@ -22,8 +22,8 @@ from t3d.inference.export import TOLERANCES, Check, noise_clips, translate, writ
 from t3d.inference.graph import clip_shape
 from t3d.inference.scorer import torch_scorer
 from t3d.models.checkpoints import ModelCard, file_hash, load_model, weights_file
+from t3d.run_files import versions
 from t3d.tensors import Views
-from t3d.training.run_dir import versions
 from t3d.video.spec import AugmentSpec
 
 NUM_COMPARED = 32

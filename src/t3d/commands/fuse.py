@@ -15,7 +15,7 @@ from t3d.evaluation.fusion import fit_weights, mix, unlike
 from t3d.evaluation.metrics import VideoResult, summarise
 from t3d.evaluation.results import Evaluated, read_predicted
 from t3d.models.checkpoints import WEIGHTS_NAME
-from t3d.training.run_dir import versions
+from t3d.run_files import versions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,13 @@
 """Go the whole way in one command: each step is a run of its own that starts from the weights of the one before."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from t3d.commands import evaluate, train, transfer
 from t3d.commands._console import say
-from t3d.commands._output import check_same_flags
+from t3d.commands._training import default_flags
 from t3d.config import (
     EvaluateConfig,
     LabelOptions,
@@ -19,8 +19,8 @@ from t3d.config import (
     TransferConfig,
 )
 from t3d.config.presets import preset, transfer_preset
-from t3d.training.callbacks import STATE_NAME
-from t3d.training.run_dir import SUMMARY_NAME
+from t3d.run_files import STATE_NAME, SUMMARY_NAME
+from t3d.training.run_dir import check_same_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def run(config: PipelineConfig, *, command: str) -> dict[str, Any]:
     for number, step in enumerate(steps, start=1):
         place = f"step {number} of {len(steps)}, {step.folder}"
         if (step.folder / SUMMARY_NAME).exists():
-            check_same_flags(step.folder, step.config)
+            check_same_training(step.folder, asdict(step.config), defaults=default_flags(step.config))
             say(f"{place}: done before")
             continue
         say(place)

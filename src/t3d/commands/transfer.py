@@ -1,33 +1,58 @@
 """Teach a fresh 3D network by a frozen 2D one, without labels, into a run folder for `t3d train --init`."""
 
 import json
-import math
 import shlex
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
-from t3d.commands import _learning as learning
-from t3d.commands import _setup as plan
-from t3d.commands import _transfer_setup as pairing
-from t3d.commands._console import say, warn
-from t3d.commands._devices import launched
-from t3d.commands._output import claimed, open_folder
-from t3d.config import TransferConfig
+from t3d.commands._console import bar, say, warn
+from t3d.commands._datasets import cache_folder, find_videos, resolve
+from t3d.commands._devices import computing, launched
+from t3d.commands._output import alone, claimed, make_folder
+from t3d.commands._training import (
+    ClipsShape,
+    build_devices,
+    build_learner,
+    check_clips,
+    dataset_name,
+    default_flags,
+    flags_of,
+    network_overrides,
+    outline_network,
+    plateau_of,
+    reporters,
+    with_flags,
+)
+from t3d.config import ProbeOptions, TransferConfig
 from t3d.config.presets import preset
-from t3d.data.samples import VideoList
-from t3d.errors import T3DError
+from t3d.data.clips import Choice, OpenVideo, seeded
+from t3d.data.samples import UNLABELLED, Sample, VideoList
+from t3d.data.trained_on import overlap_warning
+from t3d.data.unlabelled import hold_out, load_unlabelled
+from t3d.errors import DataError, T3DError
 from t3d.evaluation.plots import save_figure, training_figure
 from t3d.files import write_csv, write_text
+from t3d.models import create_model
 from t3d.models.checkpoints import ModelCard, file_hash, weights_file
-from t3d.training.callbacks import RunHooks
-from t3d.training.loop import Learner
-from t3d.training.run_dir import SUMMARY_NAME
-from t3d.training.start import MATCHER_NAME, save_matcher
-from t3d.transfer.matcher import MatchingNetwork
-from t3d.transfer.teachers import FrozenTeacher
+from t3d.run_files import FIGURE_NAME, MATCHER_NAME, SKIPPED_NAME, SUMMARY_NAME
+from t3d.training.callbacks import RunCallbacks
+from t3d.training.learner import Learner
+from t3d.training.loader import build_loader, count_updates
+from t3d.training.loop import fit
+from t3d.training.run_dir import open_run
+from t3d.transfer.matcher import ColourStatistics, MatchingNetwork, save_matcher
+from t3d.transfer.objective import Matching, MatchingValidator
+from t3d.transfer.pairs import LivePictures, PairClips, collate_pairs
+from t3d.transfer.probe import probe_features
+from t3d.transfer.setup import STATISTICS, TransferData, cached_places, exchange, live_places, match_with
+from t3d.transfer.teacher_cache import TeacherCache, cache_facts, cache_name, fill_cache
+from t3d.transfer.teachers import FrozenTeacher, load_teacher
+from t3d.video.decode import open_video
 
 MEASURE = "matching"
 
@@ -54,97 +79,217 @@ class TransferResult:
 
 def run(config: TransferConfig, *, command: str) -> TransferResult:
     """Transfer; the run folder then holds a network without classes, and how it was made."""
-    plan.check_clips(config)
-    videos, held_out = pairing.find_lists(config)
-    judged = pairing.find_probe(config)
-    teacher = pairing.find_teacher(config)
-    network = pairing.build_network(config, teacher)
-    card = pairing.describe(config, videos, teacher, command=command)
-    fabric = plan.build_devices(config)
+    flags = flags_of(config)
+    overrides = network_overrides(config.model, config.pixels)
+    outline = outline_network(config.model.arch, overrides, config.run)
+    check_clips(outline, _shape(config, 2 if config.run.bad_videos == "skip" else config.optimizer.batch_size))
+
+    videos, held_out = find_lists(config)
+    labelled = find_probe_lists(config.probe)
+    teacher = find_teacher(config)
+    network = build_network(config, overrides, teacher)
+    card = describe(config, overrides, videos, teacher, command=command)
+    fabric = build_devices(config.run, outline, _shape(config, config.optimizer.batch_size))
+    source = partial(open_video, backend=config.run.backend)
+    num_workers = config.run.workers
+
     with claimed(config.output):
-        state = open_folder(config, card, videos)
+        state = open_run(
+            config.output,
+            card,
+            videos,
+            flags=asdict(config),
+            defaults=default_flags(config),
+            resume=config.resume,
+            overwrite=config.overwrite,
+        )
         with launched(fabric):
             teacher.to(fabric.device)
             for line in videos.warnings:
                 warn(line)
-            looks = pairing.look(config, teacher, videos, held_out, fabric)
-            epoch_steps, num_steps = plan.count_steps(config, len(looks.train))
-            learner = learning.build_learner(config, fabric, network, epoch_steps=epoch_steps, num_steps=num_steps)
+            data = find_pairs(config, teacher, videos, held_out, source=source, device=fabric.device)
+            length = with_flags(count_updates, flags, len(data.train), world_size=fabric.world_size, fewest=2)
+            learner = build_learner(flags, fabric, network, length)
             if state is not None:
                 learner.load_state_dict(state)
-            say(f"teaching {config.model.arch} by {teacher.name}: {len(looks.train)} clips, {num_steps} updates")
-            learning.learn(
-                config,
-                learner,
-                loading=learning.build_pair_loader(config, looks.train, fabric),
-                objective=pairing.build_objective(config, teacher),
-                build_hooks=partial(
-                    RunHooks,
+            say(f"teaching {config.model.arch} by {teacher.name}: {len(data.train)} clips, {length.num_steps} updates")
+            loader, sampler = with_flags(
+                build_loader, flags, data.train, fabric, num_workers=num_workers, collate=collate_pairs
+            )
+            live_teacher = teacher if config.teacher.live else None
+            objective = with_flags(
+                Matching,
+                flags,
+                teacher=live_teacher,
+                in_batch=config.pairs.negatives == "in-batch",
+                compiled=config.run.compile,
+                skip_bad_videos=config.run.bad_videos == "skip",
+                computing=partial(computing, precision=config.run.precision),
+            )
+            validator = MatchingValidator(
+                data.held_out,
+                Matching(pixels=config.pixels, teacher=live_teacher, in_batch=False),
+                batch_size=config.optimizer.batch_size,
+                num_workers=num_workers,
+            )
+            with reporters(config.output, learner, length, compiles=config.run.compile, measure=MEASURE) as shown:
+                callbacks = with_flags(
+                    RunCallbacks,
+                    flags,
                     config.output,
                     card,
-                    validate=pairing.build_validator(config, looks.held_out, teacher),
+                    validate=validator,
                     keep_best=False,
+                    measure=MEASURE,
                     part=_student,
-                ),
-                num_epochs=math.ceil(num_steps / epoch_steps),
-                num_steps=num_steps,
-                measure=MEASURE,
-            )
-            return _finish(config, learner, card, looks, teacher, judged)
+                    plateau=plateau_of(config.schedule),
+                    reporters=shown,
+                )
+                with callbacks.catch_signals():
+                    fit(
+                        learner,
+                        loader,
+                        sampler,
+                        objective=objective,
+                        num_steps=length.num_steps,
+                        seed=config.run.seed,
+                        callbacks=callbacks,
+                    )
+            skipped = [*data.skipped, *learner.progress.skipped]
+            _save(config, learner, card, teacher, skipped=skipped)
+            probed = None
+            if labelled is not None and fabric.is_global_zero:
+                student = _student(learner.result)
+                probed = probe(config, student, card, labelled, source=source)
+            fabric.barrier()
+            return _finish(config, learner, card, data, probed, num_skipped=len(skipped))
 
 
-def _student(network: nn.Module) -> nn.Module:
-    assert isinstance(network, MatchingNetwork)
-    return network.student
+def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
+    """The videos to learn from, and those on which matching is measured; without labels."""
+    if config.split is None:
+        videos = load_unlabelled(resolve(config.data))
+    else:
+        labelled = find_videos(config.data, subset="train", split=config.split, format=config.format)
+        samples = tuple(replace(sample, label=UNLABELLED) for sample in labelled.samples)
+        videos = replace(labelled, samples=samples, labels=())
+    generator = seeded(config.run.seed, Choice.HELD_OUT_VIDEOS, 0)
+    return hold_out(videos, fraction=config.pairs.holdout_fraction, generator=generator)
 
 
-def _finish(
-    config: TransferConfig,
-    learner: Learner,
-    card: ModelCard,
-    looks: pairing.Looks,
-    teacher: FrozenTeacher,
-    judged: tuple[VideoList, VideoList] | None,
-) -> TransferResult:
-    folder, progress = config.output, learner.progress
-    last = progress.rows[-1]
-    skipped = [*looks.skipped, *progress.skipped]
-    if teacher.fingerprint != card.training["teacher"]["fingerprint"]:
-        raise T3DError(f"teacher {teacher.name} has changed while it taught; its network must not learn by itself")
-    probe = None
-    if learner.fabric.is_global_zero:
-        _write(config, learner, skipped)
-        if judged is not None:
-            probe = pairing.probe(config, _student(learner.result), card, judged)
-    learner.fabric.barrier()
-    result = TransferResult(
-        output=str(folder),
-        steps=progress.step,
-        epochs=len(progress.rows),
-        seconds=round(progress.seconds, 1),
-        train_matching=last[f"train_{MEASURE}"],
-        held_out_matching=last[f"validation_{MEASURE}"],
-        held_out_clips=len(looks.held_out),
-        clips=len(looks.train),
-        teacher=dict(card.training["teacher"]),
-        probe=probe,
-        checkpoint_sha256=file_hash(weights_file(folder)),
-        skipped_videos=len(skipped),
+def find_probe_lists(options: ProbeOptions) -> tuple[VideoList, VideoList] | None:
+    """Labelled training and test videos for the probe of the frozen student, where some were named."""
+    if options.probe is None:
+        return None
+    find = partial(find_videos, options.probe, split=options.probe_split, format=options.probe_format)
+    return find(subset="train"), find(subset="test")
+
+
+def find_teacher(config: TransferConfig) -> FrozenTeacher:
+    """The frozen network, or the statistics of colours that stand for it in a control."""
+    options = config.teacher
+    if _has_no_student(config):
+        return load_teacher(STATISTICS, size=options.teacher_size)
+    return load_teacher(options.teacher, weights=options.teacher_weights, size=options.teacher_size)
+
+
+def build_network(config: TransferConfig, overrides: Mapping[str, Any], teacher: FrozenTeacher) -> MatchingNetwork:
+    """A fresh student, and what compares it with the teacher."""
+    torch.manual_seed(config.run.seed)
+    student: nn.Module = (
+        ColourStatistics() if _has_no_student(config) else create_model(config.model.arch, num_classes=0, **overrides)
     )
-    if learner.fabric.is_global_zero:
-        write_text(folder / SUMMARY_NAME, json.dumps(asdict(result), indent=2) + "\n")
-    return result
+    return match_with(student, teacher_features=teacher.num_features, matcher_norm=config.pairs.matcher_norm)
 
 
-def _write(config: TransferConfig, learner: Learner, skipped: list[str]) -> None:
-    folder = config.output
-    network = learner.result
-    assert isinstance(network, MatchingNetwork)
-    save_matcher(folder / MATCHER_NAME, network.matcher)
-    save_figure(training_figure(learner.progress.rows, measure=MEASURE), folder / "training.png")
-    if skipped:
-        warn(f"{len(skipped)} videos could not be decoded and were left out: see {folder / 'skipped.csv'}")
-        write_csv(folder / "skipped.csv", [{"error": line} for line in skipped])
+def describe(
+    config: TransferConfig, overrides: Mapping[str, Any], videos: VideoList, teacher: FrozenTeacher, *, command: str
+) -> ModelCard:
+    """The card of the student's weights: a network without classes."""
+    return ModelCard(
+        arch=STATISTICS if _has_no_student(config) else config.model.arch,
+        overrides=overrides,
+        labels=(),
+        clip=config.clip,
+        pixels=config.pixels,
+        training={
+            "task": "transfer",
+            "dataset": dataset_name(config.data),
+            "split": config.split,
+            "split_text": videos.split,
+            "seed": config.run.seed,
+            "preset": config.preset,
+            "teacher": {"name": teacher.name, "fingerprint": teacher.fingerprint, "features": teacher.num_features},
+            "command": command,
+            "lineage": [],
+        },
+    )
+
+
+def find_pairs(
+    config: TransferConfig,
+    teacher: FrozenTeacher,
+    videos: VideoList,
+    held_out: VideoList,
+    *,
+    source: OpenVideo,
+    device: torch.device,
+) -> TransferData:
+    """Pair clips with what the teacher sees of them: computed once for all, or as they come.
+
+    Raises:
+        DataError: Fewer than two groups are left on one side, or a video cannot be decoded and none may be skipped.
+    """
+    clips = partial(with_flags, PairClips, flags_of(config), open_video=source)
+    draw = "own" if config.pairs.negatives == "in-batch" else "independent"
+    train = partial(clips, draw=draw, hard=config.pairs.hard_negatives)
+    validation = partial(clips, draw="both")
+    if config.teacher.live:
+        cut = LivePictures(pixels=teacher.pixels, num_pictures=config.teacher.pictures)
+        return TransferData(
+            train=train(live_places(videos), cut), held_out=validation(live_places(held_out), cut), skipped=[]
+        )
+    facts = cache_facts(teacher, clip=config.clip, num_pictures=config.teacher.pictures, most=config.teacher.windows)
+    with TeacherCache(make_folder(cache_folder() / "teacher") / f"{cache_name(facts)}.sqlite", facts) as cache:
+        skipped = _fill(
+            cache,
+            teacher,
+            [*videos.samples, *held_out.samples],
+            num_workers=config.run.workers,
+            source=source,
+            device=device,
+        )
+        if skipped and config.run.bad_videos == "stop":
+            raise DataError(f"{skipped[0]}; or go on without such videos by --bad-videos skip")
+        parts = []
+        for part in (videos, held_out):
+            places, features = cached_places(cache, part, skipped=skipped)
+            if config.pairs.control == "shuffled-pairs":
+                features = features[exchange(places, config.run.seed)]
+            parts.append((places, features.share_memory_()))
+    return TransferData(train=train(*parts[0]), held_out=validation(*parts[1]), skipped=skipped)
+
+
+def probe(
+    config: TransferConfig,
+    student: nn.Module,
+    card: ModelCard,
+    labelled: tuple[VideoList, VideoList],
+    *,
+    source: OpenVideo,
+) -> dict[str, Any]:
+    """What the frozen student is worth on labelled videos.
+
+    Raises:
+        DataError: None of the training videos, or none of the test videos, can be decoded.
+    """
+    data, (train, test) = config.probe.probe, labelled
+    say(f"probing the frozen network on {len(train.samples)} + {len(test.samples)} videos of {data}")
+    top1 = probe_features(student.eval(), train, test, card, num_workers=config.run.workers, source=source)
+    warning = overlap_warning(config.output, test)
+    if warning:
+        warn(warning)
+    return {"data": str(data), "split": test.split, "level": "video", "top1": top1, "warning": warning}
 
 
 def show(result: TransferResult, config: TransferConfig) -> int:
@@ -160,6 +305,99 @@ def show(result: TransferResult, config: TransferConfig) -> int:
     return 0
 
 
+def _shape(config: TransferConfig, num_clips: int) -> ClipsShape:
+    size = config.pixels.crop_size
+    return num_clips, config.pixels.channels, config.clip.num_frames, size, size
+
+
+def _has_no_student(config: TransferConfig) -> bool:
+    """Whether statistics of colours stand for both networks."""
+    return config.pairs.control == "colour-statistics"
+
+
+def _student(network: nn.Module) -> nn.Module:
+    assert isinstance(network, MatchingNetwork)
+    return network.student
+
+
+def _fill(
+    cache: TeacherCache,
+    teacher: FrozenTeacher,
+    samples: list[Sample],
+    *,
+    num_workers: int,
+    source: OpenVideo,
+    device: torch.device,
+) -> list[str]:
+    """Compute what the cache lacks, one process at a time: the others then find it done."""
+    with alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
+        say(f"features of {teacher.name} are kept in {cache.path}")
+        task = shown.task_ids[0]
+        try:
+            skipped = fill_cache(
+                cache,
+                teacher,
+                samples,
+                num_workers=num_workers,
+                device=device,
+                source=source,
+                progress=lambda done, total: shown.update(task, completed=done, total=total),
+            )
+        except KeyboardInterrupt:
+            say("the features computed so far are kept: the same command goes on from there")
+            raise
+        if cache.damaged:
+            warn(f"{cache.path}: {cache.damaged} damaged entries were computed anew")
+    return skipped
+
+
+def _save(
+    config: TransferConfig, learner: Learner, card: ModelCard, teacher: FrozenTeacher, *, skipped: list[str]
+) -> None:
+    """Write, beside the weights, what a transfer alone has."""
+    if teacher.fingerprint != card.training["teacher"]["fingerprint"]:
+        raise T3DError(f"teacher {teacher.name} has changed while it taught; its network must not learn by itself")
+    if not learner.fabric.is_global_zero:
+        return
+    folder, network = config.output, learner.result
+    assert isinstance(network, MatchingNetwork)
+    save_matcher(folder / MATCHER_NAME, network.matcher)
+    save_figure(training_figure(learner.progress.rows, measure=MEASURE), folder / FIGURE_NAME)
+    if skipped:
+        warn(f"{len(skipped)} videos could not be decoded and were left out: see {folder / SKIPPED_NAME}")
+        write_csv(folder / SKIPPED_NAME, [{"error": line} for line in skipped])
+
+
+def _finish(
+    config: TransferConfig,
+    learner: Learner,
+    card: ModelCard,
+    data: TransferData,
+    probed: dict[str, Any] | None,
+    *,
+    num_skipped: int,
+) -> TransferResult:
+    folder, progress = config.output, learner.progress
+    last = progress.rows[-1]
+    result = TransferResult(
+        output=str(folder),
+        steps=progress.step,
+        epochs=len(progress.rows),
+        seconds=round(progress.seconds, 1),
+        train_matching=last[f"train_{MEASURE}"],
+        held_out_matching=last[f"validation_{MEASURE}"],
+        held_out_clips=len(data.held_out),
+        clips=len(data.train),
+        teacher=dict(card.training["teacher"]),
+        probe=probed,
+        checkpoint_sha256=file_hash(weights_file(folder)),
+        skipped_videos=num_skipped,
+    )
+    if learner.fabric.is_global_zero:
+        write_text(folder / SUMMARY_NAME, json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
 def _network_flags(config: TransferConfig) -> str:
     """What `t3d train` must be told to build the same network for the same clips."""
     usual = preset("quick")
@@ -170,11 +408,11 @@ def _network_flags(config: TransferConfig) -> str:
         for field in fields(given):
             value = getattr(given, field.name)
             if field.name not in ("arch", "twin") and value != getattr(default, field.name):
-                flags += [f"--{field.name.replace('_', '-')}", *_written(value)]
+                flags += [f"--{field.name.replace('_', '-')}", *_as_words(value)]
     return shlex.join(flags)
 
 
-def _written(value: object) -> list[str]:
+def _as_words(value: object) -> list[str]:
     if value is True:
         return []
     return [str(item) for item in value] if isinstance(value, tuple) else [str(value)]

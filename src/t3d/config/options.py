@@ -141,6 +141,8 @@ class RunOptions:
     """Library that decodes videos."""
     checkpoint_steps: int = 200
     """Updates between two savings of the state that `--resume` continues from; each epoch's end saves, too."""
+    plain: bool = False
+    """Train the plain network, without the fused steps of t3d.accelerate: slower, for checking."""
     bad_videos: Literal["stop", "skip"] = "stop"
     """A training video that cannot be decoded stops the run, or is left out and listed in `skipped.csv`."""
 

@@ -163,6 +163,8 @@ def _check_learning(config: "LearningConfig") -> None:
         raise ConfigError("--clip-norm 0 would stop all learning; leave it out, or use 1")
     if run.recompute and run.compile:
         raise ConfigError("--recompute changes nothing with --compile, which sees the plain layers; give one")
+    if run.recompute and run.plain:
+        raise ConfigError("--recompute is of the fused steps, which --plain leaves out; give one")
     if config.resume and config.overwrite:
         raise ConfigError("--resume continues a run and --overwrite replaces it; give one")
 

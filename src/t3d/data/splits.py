@@ -2,11 +2,13 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from t3d.data.clips import Choice, seeded
 from t3d.data.samples import NoSuchSubsetError, Sample, Subset, VideoList
 from t3d.errors import ConfigError, DataError
 
@@ -85,6 +87,36 @@ def take_labels(
         split=f"{train.split}, {text}",
         warnings=(*train.warnings, *_shortage(train.labels, [len(found) for found in places.values()], per_class)),
     )
+
+
+def draw_labels(train: VideoList, *, seed: int, per_class: int | None, fraction: float | None) -> VideoList:
+    """What `take_labels` takes of a training by this seed; the whole list where neither number nor share is given."""
+    if per_class is None and fraction is None:
+        return train
+    return take_labels(train, per_class=per_class, fraction=fraction, generator=seeded(seed, Choice.FEW_LABELS, 0))
+
+
+def draw_validation(train: VideoList, *, seed: int, fraction: float) -> tuple[VideoList, VideoList]:
+    """Training and validation videos, as `carve_validation` divides them in a training by this seed."""
+    return carve_validation(train, fraction=fraction, generator=seeded(seed, Choice.HELD_OUT_VIDEOS, 0))
+
+
+def find_held_out(train: VideoList, trained: Mapping[str, Any], *, name: str) -> VideoList:
+    """The videos that a run carved from its training list for validation, and did not learn from.
+
+    Args:
+        train: The whole training list.
+        trained: What the card of the run says of its training.
+        name: Of the run, for the message.
+
+    Raises:
+        DataError: It held none out, or does not say which.
+    """
+    if trained.get("select_on") != "validation" or "validation_fraction" not in trained:
+        raise DataError(f"{name}: held out no validation videos of its own; train with --select-on validation")
+    seed, per_class, fraction = (trained[name] for name in ("seed", "labels_per_class", "train_fraction"))
+    labelled = draw_labels(train, seed=seed, per_class=per_class, fraction=fraction)
+    return draw_validation(labelled, seed=seed, fraction=trained["validation_fraction"])[1]
 
 
 def check_disjoint(train: VideoList, test: VideoList, *, allow_shared_groups: bool = False) -> None:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from t3d.files import complete
-from t3d.training.loop import MEASURES
+from t3d.run_files import MEASURES
 
 MAX_LABELLED_CLASSES = 60
 """Beyond so many classes, names would overlap and are left out of the pictures."""

@@ -46,7 +46,7 @@ class VideoScores:
     def scores(self) -> Tensor:
         """Scores (K,) of the video: the mean over its views; with segments, the softmax of their consensus."""
         if self.segments.enabled:
-            return agree(torch.cat(self.logits), self.segments).softmax(dim=0)
+            return aggregate_segments(torch.cat(self.logits), self.segments).softmax(dim=0)
         return self.clip_scores.mean(dim=0)
 
     @property
@@ -197,7 +197,7 @@ def _wait(batch: _Underway) -> list[ScoredClip]:
     return list(zip(batch.clips, batch.logits.split(sizes), strict=True))
 
 
-def agree(logits: Float[Tensor, "*B N K"], spec: SegmentSpec) -> Float[Tensor, "*B K"]:
+def aggregate_segments(logits: Float[Tensor, "*B N K"], spec: SegmentSpec) -> Float[Tensor, "*B K"]:
     """Combine the logits of N clips of a video, class by class.
 
     Where there are fewer clips than `spec.consensus_top`, all of them count.

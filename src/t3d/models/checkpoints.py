@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from t3d.errors import CheckpointError, ConfigError
 from t3d.files import complete
 from t3d.models import create_model
+from t3d.run_files import WEIGHTS_NAME
 from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec
 
 SCHEMA_VERSION = 1
-WEIGHTS_NAME = "weights.safetensors"
-LAST_NAME = "last.safetensors"
 _EXPORTED = (".xml", ".onnx", ".pt2")
 
 

@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 from t3d.files import write_csv
-from t3d.models.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights
-from t3d.training.loop import Learner, Progress
+from t3d.models.checkpoints import ModelCard, save_state, save_weights
+from t3d.run_files import LAST_NAME, LOG_NAME, STATE_NAME, WEIGHTS_NAME
+from t3d.training.learner import Learner, Progress
 from t3d.training.optim import divide_rates
-
-STATE_NAME = "trainer/state.pt"
 
 Validate = Callable[[Learner], tuple[float, float]]
 """Mean loss and top-1 of the network as it is, over all processes."""
@@ -37,7 +36,7 @@ def _whole(network: nn.Module) -> nn.Module:
     return network
 
 
-class RunHooks:
+class RunCallbacks:
     """Keep a run folder up to date.
 
     Args:
@@ -117,7 +116,11 @@ class RunHooks:
 
     @contextmanager
     def catch_signals(self) -> Iterator[None]:
-        """Let the first Ctrl-C or SIGTERM end the run after the update in hand; a second one ends it at once."""
+        """Let the first Ctrl-C or SIGTERM end the run after the update in hand; a second one ends it at once.
+
+        Sent to all processes of a run, as a cluster does, the signal may end the loader's workers first: an error that
+        comes of a worker's death after it is no fault of the user's.
+        """
 
         def note(number: int, frame: FrameType | None) -> None:
             if self.interrupted:
@@ -127,6 +130,10 @@ class RunHooks:
         previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
+        except (RuntimeError, ConnectionError, EOFError):
+            if self.interrupted:
+                raise KeyboardInterrupt from None
+            raise
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -135,10 +142,10 @@ class RunHooks:
         """Whether any process was told to end; all of them leave after the same update."""
         if learner.fabric.world_size == 1:
             return self.interrupted
-        told = learner.fabric.all_reduce(
+        num_interrupted = learner.fabric.all_reduce(
             torch.tensor(float(self.interrupted), device=learner.fabric.device), reduce_op="sum"
         )
-        return bool(told)
+        return bool(num_interrupted)
 
     def _add_seconds(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -162,7 +169,7 @@ class RunHooks:
         save_weights(self.folder / LAST_NAME, weights, self.card)
         if is_best:
             save_weights(self.folder / WEIGHTS_NAME, weights, self.card)
-        write_csv(self.folder / "log.csv", learner.progress.rows)
+        write_csv(self.folder / LOG_NAME, learner.progress.rows)
 
 
 def _epoch_row(learner: Learner, measure: str) -> dict[str, Any]:

@@ -1,17 +1,108 @@
-"""Training videos as batches: which are drawn, how often, by how many processes."""
+"""Training videos as batches: which are drawn, how often, by how many processes, in how many updates."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from t3d.data.clips import EpochSampler, collate_train
 from t3d.data.samples import Sample
+from t3d.errors import ConfigError
 from t3d.system import ignore_interrupts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """How long a training is."""
+
+    epoch_steps: int
+    """Updates in one epoch."""
+    num_steps: int
+    """Updates in all."""
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs begun, unless the training ends early."""
+        return math.ceil(self.num_steps / self.epoch_steps)
+
+
+def count_updates(
+    num_clips: int,
+    *,
+    batch_size: int,
+    accumulate: int,
+    epochs: int,
+    min_steps: int,
+    max_steps: int | None,
+    world_size: int,
+    fewest: int = 1,
+) -> Length:
+    """Updates in an epoch and in the whole training.
+
+    Args:
+        num_clips: Clips, or videos, of one epoch of all processes.
+        batch_size: Clips of a batch of one process.
+        accumulate: Batches of an update.
+        epochs: Epochs wanted.
+        min_steps: At least so many updates.
+        max_steps: At most so many updates.
+        world_size: Processes.
+        fewest: Clips that each process needs.
+
+    Raises:
+        ConfigError: There are more processes than videos.
+    """
+    if num_clips < fewest * world_size:
+        raise ConfigError(f"{num_clips} training videos are too few for {world_size} processes; lower --devices")
+    epoch_steps = steps_per_epoch(num_clips, batch_size=batch_size, accumulate=accumulate, world_size=world_size)
+    num_steps = max(epochs * epoch_steps, min_steps)
+    return Length(epoch_steps=epoch_steps, num_steps=num_steps if max_steps is None else min(num_steps, max_steps))
+
+
+def build_loader(
+    clips: "Dataset[Any]",
+    fabric: Fabric,
+    *,
+    batch_size: int,
+    seed: int,
+    num_workers: int,
+    weights: Tensor | None = None,
+    collate: Callable[[Sequence[Any]], Any] = collate_train,
+) -> tuple["DataLoader[Any]", EpochSampler]:
+    """This process's batches, and the sampler that orders them.
+
+    Args:
+        clips: All clips, of all processes.
+        fabric: The devices.
+        batch_size: Clips of a batch.
+        seed: Of the order.
+        num_workers: Processes that decode; 0 decodes in this one.
+        weights: How often each clip is drawn (N,); None draws each once an epoch.
+        collate: Makes a batch of items.
+    """
+    sampler = EpochSampler(
+        len(clips),  # type: ignore[arg-type]
+        batch_size=batch_size,
+        seed=seed,
+        weights=weights,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    )
+    loader = train_loader(
+        clips,
+        sampler,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        pin_memory=fabric.device.type == "cuda",
+        collate=collate,
+    )
+    return loader, sampler
 
 
 def train_loader(

@@ -1,29 +1,23 @@
 """The training loop: batches in, better weights out, resumable after any update.
 
-What is learnt on is decided by the loader, what is learnt by the objective, how fast by the optimizer and schedule, and
-what to do between epochs by the caller's hooks. What is random in a step is a function of (seed, step), so a resumed
-run repeats an uninterrupted one.
+The loader decides what is learnt on, the objective what is learnt, optimizer and schedule how fast, and the callbacks
+what is done between updates and epochs. What is random in a step is a function of (seed, step), so a resumed run
+repeats an uninterrupted one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from t3d.data.clips import EpochSampler
 from t3d.errors import DataError, T3DError
+from t3d.run_files import MEASURES as MEASURES
+from t3d.training.learner import Learner, Progress
 from t3d.training.optim import keep_frozen_in_eval
-
-MEASURES = {"top1": "top-1", "matching": "matching"}
-"""Names of the share of right answers, in logs and for people."""
 
 
 @runtime_checkable
@@ -41,13 +35,13 @@ class Batch(Protocol):
         ...
 
 
-class Outcome(NamedTuple):
-    """What an objective says about a batch."""
+class LossOutput(NamedTuple):
+    """The loss of a batch, and how much of it was answered rightly."""
 
     loss: Tensor
     """Sum over the clips, a scalar that can be differentiated."""
     num_correct: float
-    """Clips judged rightly."""
+    """Clips whose answer is right."""
 
 
 @runtime_checkable
@@ -69,123 +63,23 @@ class Objective(Protocol):
         """Whether to go on without videos that cannot be decoded."""
         ...
 
-    def judge(self, model: nn.Module, batch: Any, device: torch.device) -> Outcome:  # noqa: ANN401  (its own kind)
+    def compute_loss(self, model: nn.Module, batch: Any, device: torch.device) -> LossOutput:  # noqa: ANN401
         """Pass a batch through the network and compare with what was wanted."""
         ...
 
 
-@dataclass
-class Progress:
-    """How far a run has come; plain values, saved with the trainer state."""
-
-    epoch: int = 0
-    batch: int = 0
-    """Batches done in this epoch."""
-    step: int = 0
-    """Updates done in all."""
-    loss_sum: float = 0.0
-    num_correct: float = 0.0
-    num_clips: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    """One row an epoch: what the log shows."""
-    best: tuple[float, float] = (-1.0, 0.0)
-    """Highest top-1 so far on what selects the weights, and minus the loss that came with it."""
-    lowest_loss: float = float("inf")
-    stale_epochs: int = 0
-    """Epochs since the selection loss was lowest."""
-    plateau_epochs: int = 0
-    """The same since the plateau schedule last divided."""
-    stopped: bool = False
-    """Ended early."""
-    seconds: float = 0.0
-    """Time spent, over all resumptions."""
-    skipped: list[str] = field(default_factory=list)
-    """Training videos that could not be decoded."""
-
-
 @runtime_checkable
-class Hooks(Protocol):
-    """What happens around updates; the recipe's part."""
+class Callbacks(Protocol):
+    """What is called around updates."""
 
-    def on_step(self, learner: "Learner") -> None:
+    def on_step(self, learner: Learner) -> None:
         """Called after every update."""
 
-    def on_epoch(self, learner: "Learner") -> None:
+    def on_epoch(self, learner: Learner) -> None:
         """Called after the last update of an epoch, whose figures are still in `progress`."""
 
-    def save(self, learner: "Learner") -> None:
+    def save(self, learner: Learner) -> None:
         """Called between epochs: what is saved here goes on with the next one."""
-
-
-class Learner:
-    """A network with all that changes while it learns: weights, their average, optimizer, schedule, progress.
-
-    Args:
-        fabric: The devices.
-        model: The network; the same object stays what is evaluated and saved.
-        optimizer: Of its parameters.
-        schedule: Of the optimizer.
-        ema_decay: Keep an exponential moving average of the weights, with this decay.
-        compiled_for: Compile the training step for batches of so many clips (or videos); others are computed plainly,
-            for each size would take minutes to compile.
-        savings: Flags that would take less memory, for the message where there is too little.
-    """
-
-    def __init__(
-        self,
-        fabric: Fabric,
-        model: nn.Module,
-        optimizer: Optimizer,
-        schedule: LambdaLR,
-        *,
-        ema_decay: float | None,
-        compiled_for: int | None = None,
-        savings: Sequence[str] = (),
-    ) -> None:
-        self.fabric = fabric
-        self.network = model
-        self.schedule = schedule
-        self.progress = Progress()
-        self.average = (
-            None
-            if ema_decay is None
-            else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
-        )
-        self.compiled_for = compiled_for
-        self.savings = savings
-        self.model, self.optimizer = fabric.setup(model if compiled_for is None else _compiled(model), optimizer)
-        if self.average is not None:
-            self.average.to(fabric.device)
-
-    @property
-    def result(self) -> nn.Module:
-        """The network to evaluate and save: the average where there is one."""
-        return self.network if self.average is None else self.average.module
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything `load_state_dict` needs to go on as if nothing had happened."""
-        return {
-            "model": self.network.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": {
-                "base_lrs": list(self.schedule.base_lrs),
-                "last_epoch": self.schedule.last_epoch,
-            },
-            "precision": self.fabric.strategy.precision.state_dict(),  # the scale of fp16's gradients
-            "progress": vars(self.progress),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
-        self.network.load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.base_lrs = state["schedule"]["base_lrs"]
-        self.schedule.last_epoch = state["schedule"]["last_epoch"]
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.progress = Progress(**{**state["progress"], "best": tuple(state["progress"]["best"])})
 
 
 def fit(
@@ -196,9 +90,9 @@ def fit(
     objective: Objective,
     num_steps: int,
     seed: int,
-    hooks: Hooks,
+    callbacks: Callbacks,
 ) -> None:
-    """Train until `num_steps` updates are done or a hook ends it.
+    """Train until `num_steps` updates are done or a callback ends it.
 
     Raises:
         DataError: A video cannot be decoded (or, where those are skipped, a whole batch of them), or the loss is no
@@ -209,15 +103,21 @@ def fit(
     while not progress.stopped and (progress.step < num_steps or progress.batch):  # an epoch in hand is closed first
         if progress.step < num_steps:
             sampler.start(progress.epoch, skip_batches=progress.batch)
-            _rest_of_epoch(learner, loader, objective=objective, num_steps=num_steps, seed=seed, hooks=hooks)
-        hooks.on_epoch(learner)
+            _rest_of_epoch(learner, loader, objective=objective, num_steps=num_steps, seed=seed, callbacks=callbacks)
+        callbacks.on_epoch(learner)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         progress.loss_sum, progress.num_correct, progress.num_clips = 0.0, 0.0, 0
-        hooks.save(learner)
+        callbacks.save(learner)
 
 
 def _rest_of_epoch(
-    learner: Learner, loader: "DataLoader[Any]", *, objective: Objective, num_steps: int, seed: int, hooks: Hooks
+    learner: Learner,
+    loader: "DataLoader[Any]",
+    *,
+    objective: Objective,
+    num_steps: int,
+    seed: int,
+    callbacks: Callbacks,
 ) -> None:
     progress = learner.progress
     learner.model.train()
@@ -225,7 +125,7 @@ def _rest_of_epoch(
     for batches in _groups(iter(loader), objective.accumulate):
         torch.manual_seed((seed * 1_000_003 + progress.step) * 1_009 + learner.fabric.global_rank)  # dropout
         _update(learner, batches, objective)
-        hooks.on_step(learner)
+        callbacks.on_step(learner)
         if progress.step >= num_steps:
             break
 
@@ -278,19 +178,13 @@ def _update(learner: Learner, batches: list[Batch], objective: Objective) -> Non
 def _backward(learner: Learner, batch: Batch, objective: Objective, *, num_clips: int) -> None:
     """Add a batch's part of the gradient of the mean loss over all `num_clips` of the update."""
     with _uncompiled(learner.compiled_for not in (None, batch.num_clips)):
-        outcome = objective.judge(learner.model, batch, learner.fabric.device)
-    value = outcome.loss.item()
+        output = objective.compute_loss(learner.model, batch, learner.fabric.device)
+    value = output.loss.item()
     if value != value or value in (float("inf"), float("-inf")):
         raise DataError(f"loss is {value} after {learner.progress.step} updates; lower --lr or set --clip-norm 1")
-    learner.fabric.backward(outcome.loss / num_clips)
+    learner.fabric.backward(output.loss / num_clips)
     learner.progress.loss_sum += value
-    learner.progress.num_correct += outcome.num_correct
-
-
-def _compiled(model: nn.Module) -> nn.Module:
-    compiled = torch.compile(model, dynamic=False)
-    assert isinstance(compiled, nn.Module)
-    return compiled
+    learner.progress.num_correct += output.num_correct
 
 
 def _uncompiled(wanted: bool) -> AbstractContextManager[object]:

@@ -1,7 +1,4 @@
-"""Naming the class of a video by clips: cross entropy on labelled batches. How an update is made of it is the loop's.
-
-What several segments of a video say together is `t3d.inference.scoring`' business.
-"""
+"""The objective of `t3d train`: cross entropy of labelled clips, or of the consensus of several segments of a video."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t3d.data.clips import TrainBatch
-from t3d.inference.scoring import agree
+from t3d.inference.scoring import aggregate_segments
 from t3d.tensors import Logits, Views
-from t3d.training.loop import Outcome
+from t3d.training.loop import LossOutput
 from t3d.video.spec import PixelSpec, SegmentSpec
 from t3d.video.transforms import normalise
 
@@ -39,40 +36,40 @@ class Classification:
     computing: Callable[[torch.device], AbstractContextManager[object]] = nullcontext
     """Entered around the network, whenever it computes."""
 
-    def judge(self, model: nn.Module, batch: TrainBatch, device: torch.device) -> Outcome:
+    def compute_loss(self, model: nn.Module, batch: TrainBatch, device: torch.device) -> LossOutput:
         """Summed loss of the clips (of the videos, where these have several segments), and how many got their label."""
         clips = batch.clips.to(device, non_blocking=True)
         labels = batch.labels.to(device)
-        logits = self._agreed(model, clips) if self.segments.enabled else self._score(model, clips)
+        logits = self._score_segments(model, clips) if self.segments.enabled else self._score(model, clips)
         weights = None if self.class_weights is None else self.class_weights.to(logits)
         loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
-        return Outcome(loss, float((logits.argmax(dim=1) == labels).sum()))
+        return LossOutput(loss, float((logits.argmax(dim=1) == labels).sum()))
 
     def _score(self, model: nn.Module, clips: Views) -> Logits:
         with self.computing(clips.device):
             logits: Logits = model(normalise(clips, self.pixels))
         return logits
 
-    def _agreed(self, model: nn.Module, clips: Tensor) -> Logits:
+    def _score_segments(self, model: nn.Module, clips: Tensor) -> Logits:
         """Logits (B, K) of videos, of whose segments there are clips (B, N, C, T, H, W)."""
         if self.recompute_segments:
-            parts = [self._score_again_backwards(model, part) for part in clips.unbind(dim=1)]
-            return agree(torch.stack(parts, dim=1), self.segments)
+            parts = [self._score_recomputing(model, part) for part in clips.unbind(dim=1)]
+            return aggregate_segments(torch.stack(parts, dim=1), self.segments)
         logits = self._score(model, clips.flatten(0, 1))  # (B * N, K)
-        return agree(logits.unflatten(0, clips.shape[:2]), self.segments)
+        return aggregate_segments(logits.unflatten(0, clips.shape[:2]), self.segments)
 
-    def _score_again_backwards(self, model: nn.Module, clips: Views) -> Logits:
+    def _score_recomputing(self, model: nn.Module, clips: Views) -> Logits:
         """The same logits, but backward computes the activations anew, with the same dropout."""
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _statistics_kept(model)
+            return nullcontext(), _keep_statistics(model)
 
         logits: Logits = checkpoint(self._score, model, clips, use_reentrant=False, context_fn=contexts)
         return logits
 
 
 @contextmanager
-def _statistics_kept(model: nn.Module) -> Iterator[None]:
+def _keep_statistics(model: nn.Module) -> Iterator[None]:
     """Let batch normalisation work as in training, but take no second note of what it sees."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]

@@ -1,4 +1,4 @@
-"""Which parameters learn at which rate, and how the rate moves. No loop, no data."""
+"""Which parameters learn at which rate, and how the rate moves."""
 
 import math
 import re
@@ -45,7 +45,7 @@ def keep_frozen_in_eval(model: nn.Module) -> None:
 
 
 def build_optimizer(
-    model: nn.Module, *, lr: float, momentum: float, nesterov: bool, weight_decay: float, layer_decay: float
+    model: nn.Module, *, lr: float, momentum: float, nesterov: bool, weight_decay: float, layer_decay: float = 1.0
 ) -> SGD:
     """SGD with one parameter group a stage, whose rate is `lr * layer_decay ** (stages above it)`.
 

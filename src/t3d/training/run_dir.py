@@ -1,27 +1,70 @@
 """What lies in a run folder, and whether a new run may use it."""
 
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from t3d.data.samples import VideoList
+from t3d.data.trained_on import LIST_NAME, check_same_videos, write_trained_on
 from t3d.errors import CheckpointError, ConfigError
 from t3d.files import write_text
-from t3d.models.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard
-from t3d.training.callbacks import STATE_NAME
-from t3d.training.start import MATCHER_NAME
-from t3d.video.optical_flow import load_opencv
-
-SUMMARY_NAME = "training.json"
-"""Written last: its presence says that the run is finished."""
+from t3d.models.checkpoints import ModelCard, read_state
+from t3d.run_files import (
+    CONFIG_NAME,
+    FIGURE_NAME,
+    LAST_NAME,
+    LOG_NAME,
+    MATCHER_NAME,
+    SKIPPED_NAME,
+    STATE_NAME,
+    SUMMARY_NAME,
+    WEIGHTS_NAME,
+    versions,
+)
+from t3d.system import is_first_process
 
 _RESULTS = (
-    *(SUMMARY_NAME, WEIGHTS_NAME, LAST_NAME, MATCHER_NAME, STATE_NAME),
-    *("log.csv", "skipped.csv", "training.png", "trained_on.csv"),
+    *(SUMMARY_NAME, WEIGHTS_NAME, LAST_NAME, MATCHER_NAME, STATE_NAME, LOG_NAME, SKIPPED_NAME, FIGURE_NAME, LIST_NAME),
     *("metrics.json", "predictions.csv", "predictions.parquet", "report.html", "confusion.png", "classes.png"),
 )
+
+
+def open_run(
+    folder: Path,
+    card: ModelCard,
+    videos: VideoList,
+    *,
+    flags: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    resume: bool,
+    overwrite: bool,
+) -> dict[str, Any] | None:
+    """Make a run folder ready, by one process for all; gives the state to go on from, if any.
+
+    Args:
+        folder: The run.
+        card: Of its network.
+        videos: What is learnt from.
+        flags: All flags of the training, by group.
+        defaults: See `check_same_training`.
+        resume: Go on with what the folder holds.
+        overwrite: Replace what it holds.
+
+    Raises:
+        ConfigError: The folder holds a run that may not be continued or replaced, or one of other flags or videos.
+        CheckpointError: What is to be resumed cannot be read.
+    """
+    if is_first_process():
+        prepare_folder(folder, resume=resume, overwrite=overwrite)
+    state = read_state(folder / STATE_NAME) if resume else None
+    if is_first_process():
+        if resume:
+            check_same_training(folder, flags, defaults=defaults)
+            check_same_videos(folder, videos)
+        write_config(folder, card, json.loads(json.dumps(flags, default=str)))
+        write_trained_on(folder, videos)
+    return state
 
 
 def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -45,11 +88,6 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     (folder / STATE_NAME).parent.mkdir(parents=True, exist_ok=True)
 
 
-def is_unfinished(folder: Path) -> bool:
-    """Whether a training or transfer was begun here and has not ended."""
-    return (folder / STATE_NAME).exists() and not (folder / SUMMARY_NAME).exists()
-
-
 def write_config(folder: Path, card: ModelCard, train: Mapping[str, Any]) -> None:
     """Write `config.json`: how to rebuild the model, and every flag of its training."""
     document = {
@@ -57,7 +95,7 @@ def write_config(folder: Path, card: ModelCard, train: Mapping[str, Any]) -> Non
         "train": train,
         "versions": versions(modality=card.pixels.modality),
     }
-    write_text(folder / "config.json", json.dumps(document, indent=2, default=str) + "\n")
+    write_text(folder / CONFIG_NAME, json.dumps(document, indent=2, default=str) + "\n")
 
 
 def check_same_training(folder: Path, train: Mapping[str, Any], *, defaults: Mapping[str, Any]) -> None:
@@ -73,10 +111,10 @@ def check_same_training(folder: Path, train: Mapping[str, Any], *, defaults: Map
         CheckpointError: The folder's `config.json` cannot be read.
     """
     try:
-        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))["train"]
+        saved = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))["train"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{folder / 'config.json'}: cannot be read ({error}); start again with --overwrite"
+            f"{folder / CONFIG_NAME}: cannot be read ({error}); start again with --overwrite"
         ) from None
     current, usual = json.loads(json.dumps([train, defaults], default=str))
     earlier = _flat(usual) | _flat(saved)
@@ -88,12 +126,6 @@ def check_same_training(folder: Path, train: Mapping[str, Any], *, defaults: Map
             raise ConfigError(
                 f"{folder}: was started with {flag} {before}, now it is {value}; resume with the same flags"
             )
-
-
-def versions(*, modality: str = "rgb") -> dict[str, str]:
-    """The releases that made a result; OpenCV's is among them where the network saw optical flow."""
-    releases = {name: version(name) for name in ("t3d", "torch", "av")} | {"python": platform.python_version()}
-    return releases | ({"opencv": load_opencv().__version__} if modality == "flow" else {})
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,27 +1,63 @@
-"""What a training may start from besides its own kind: 2D weights to inflate, and the layer a transfer added."""
+"""What a training may start from: a run, or 2D weights to inflate; and the lineage that its results name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from t3d.errors import CheckpointError
-from t3d.files import complete
 from t3d.models import ARCHITECTURES, LAYOUTS, Network, from_published
-from t3d.models.checkpoints import ModelCard, read_weights
+from t3d.models.checkpoints import ModelCard, file_hash, initialise_from, read_weights, weights_file
 from t3d.models.inflation import Inflation, inflate
-from t3d.models.weights_files import load_tensors, read_tensors
-from t3d.transfer.matcher import Matcher
+from t3d.models.weights_files import read_tensors
 
-MATCHER_NAME = "matcher.safetensors"
-"""Beside the weights of a transfer: what compared the student with its teacher."""
+Inflate = Literal["centre", "repeat"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a network was filled with."""
+
+    parent: ModelCard | None
+    """Of the run the weights are of; a published file has none."""
+    lineage: list[dict[str, Any]]
+    """File, hash, network and command of every ancestor, oldest first, as JSON values."""
+    notes: list[str]
+    """Lines for the user: how much was filled, and what stays random."""
+
+
+def initialise(
+    model: Network, init: Path, labels: tuple[str, ...], *, inflate: Inflate | None, filled: Sequence[str] = ()
+) -> Start:
+    """Fill a network with the weights of a run, or inflate 2D ones.
+
+    Args:
+        model: The network; its head stays random where the classes differ.
+        init: Run folder or weights file.
+        labels: Its classes.
+        inflate: How a 2D kernel becomes a 3D one; None where the weights are of the same kind.
+        filled: Beginnings of the names of weights that are already there and not to be named as random.
+
+    Raises:
+        CheckpointError: The weights cannot be read or do not fit.
+    """
+    if inflate is None:
+        parent, fresh = initialise_from(model, init, labels)
+        notes = (
+            [f"{init}: all of {parent.arch} fits, {len(fresh)} tensors stay random", _random(fresh)] if fresh else []
+        )
+        return Start(parent=parent, lineage=_lineage(init, parent, inflate), notes=notes)
+    inflation, card = inflate_from(model, init, labels, how=inflate)
+    fresh = [name for name in inflation.fresh if not name.startswith(tuple(filled))]
+    notes = [f"{init}: {len(inflation.copied)} tensors inflated ({inflate}), {len(fresh)} stay random"]
+    return Start(parent=card, lineage=_lineage(init, card, inflate), notes=[*notes, _random(fresh)] if fresh else notes)
 
 
 def inflate_from(
-    model: Network, path: Path, labels: tuple[str, ...], *, how: Literal["centre", "repeat"]
+    model: Network, path: Path, labels: tuple[str, ...], *, how: Inflate
 ) -> tuple[Inflation, ModelCard | None]:
     """Fill a 3D network from 2D weights: a run of its twin, or a published file of its family.
 
@@ -46,24 +82,24 @@ def inflate_from(
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def save_matcher(path: Path, matcher: Matcher) -> None:
-    """Write what compared a student with its teacher."""
-    with complete(path) as unfinished:
-        save_file({name: tensor.contiguous() for name, tensor in matcher.state_dict().items()}, str(unfinished))
+def _random(tensors: Iterable[str]) -> str:
+    """Name the layers that stay random; of those in stages, the stages."""
+    names = sorted({name.rpartition(".")[0] for name in tensors})
+    stages = dict.fromkeys(".".join(name.split(".")[:2]) if name.startswith("stages.") else name for name in names)
+    return f"random: {', '.join(stages)}"
 
 
-def keep_fc(model: Network, path: Path) -> None:
-    """Fill the neck of a network with the layer that a transfer put on its student.
-
-    Raises:
-        CheckpointError: `path` is no run of a transfer.
-    """
-    file = path / MATCHER_NAME
-    if not file.exists():
-        raise CheckpointError(f"{path}: no {MATCHER_NAME} in this folder; --keep-fc needs the run folder of a transfer")
-    tensors = read_tensors(file)
-    layer = {name: tensor for name, tensor in tensors.items() if name.startswith("student.")}
-    load_tensors(model.neck, {name.removeprefix("student."): tensor for name, tensor in layer.items()}, str(file))
+def _lineage(init: Path, parent: ModelCard | None, inflated: Inflate | None) -> list[dict[str, Any]]:
+    """The ancestors of the weights, and the weights themselves."""
+    file = weights_file(init)
+    own = {
+        "file": str(file),
+        "sha256": file_hash(file),
+        "arch": "2D network (published)" if parent is None else parent.arch,
+        "command": None if parent is None else parent.training.get("command"),
+        "inflated": inflated,
+    }
+    return [*([] if parent is None else parent.training.get("lineage", [])), own]
 
 
 def _has_depth(tensors: Mapping[str, Tensor]) -> bool:
@@ -95,4 +131,4 @@ def _has_card(path: Path) -> bool:
         with safe_open(str(path), framework="pt") as file:
             return "t3d" in (file.metadata() or {})
     except (SafetensorError, OSError):
-        return True  # whoever reads it will say what is wrong
+        return True  # `read_weights` says what is wrong

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t3d.training.callbacks import Reporter
-from t3d.training.loop import Progress
+from t3d.training.learner import Progress
 
 
 def tensorboard_reporters(folder: Path, *, first_step: int) -> list[Reporter]:

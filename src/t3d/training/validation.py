@@ -3,7 +3,7 @@
 import math
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
 from t3d.data.clips import OpenVideo
@@ -11,7 +11,7 @@ from t3d.data.samples import VideoList
 from t3d.inference.scorer import torch_scorer
 from t3d.inference.scoring import VideoScores, score_videos
 from t3d.models.checkpoints import ModelCard
-from t3d.training.loop import Learner
+from t3d.training.learner import Learner
 from t3d.video.decode import open_video
 from t3d.video.spec import ViewSpec
 
@@ -47,7 +47,7 @@ class Validator:
                 num_workers=self.num_workers,
                 source=self.source,
             )
-            figures = [_judge(video, len(self.card.labels)) for video in videos]
+            figures = [_loss_and_top1(video, len(self.card.labels)) for video in videos]
         sums = torch.tensor([sum(column) for column in zip(*figures, strict=True)] or [0.0, 0.0], dtype=torch.float64)
         total = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum")
         assert isinstance(total, Tensor)
@@ -62,7 +62,7 @@ def share_statistics(model: nn.Module, fabric: Fabric) -> None:
             distributed.broadcast(buffer, src=0)
 
 
-def _judge(video: VideoScores, num_classes: int) -> tuple[float, float]:
+def _loss_and_top1(video: VideoScores, num_classes: int) -> tuple[float, float]:
     if video.error:
         return math.log(num_classes), 0.0
     scores, label = video.scores, video.sample.label

@@ -1,9 +1,17 @@
-"""The networks of the supervision transfer beside teacher and student: what says whether pictures and a clip match."""
+"""The network that says whether pictures and a clip match, and what a later training keeps of it."""
+
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from t3d.errors import CheckpointError
+from t3d.files import complete
+from t3d.models import Network
+from t3d.models.weights_files import load_tensors, read_tensors
+from t3d.run_files import MATCHER_NAME
 from t3d.tensors import Clips, Features, Logits
 
 WIDTH = 1024
@@ -66,20 +74,20 @@ class MatchingNetwork(nn.Module):
         self.matcher = matcher
 
     def forward(
-        self, clips: Clips, looks: Float[Tensor, "L D"], pairs: Int64[Tensor, "P 2"]
+        self, clips: Clips, teacher_views: Float[Tensor, "L D"], pairs: Int64[Tensor, "P 2"]
     ) -> tuple[Float[Tensor, "P K"], Float[Tensor, "B E"], Float[Tensor, "L E"]]:
-        """Score pairs of a clip and a look, both by their row.
+        """Score pairs of a clip and a teacher view, both by their row.
 
         Args:
             clips: What the student sees.
-            looks: What the teacher said about pictures.
-            pairs: Row of the clip, row of the look.
+            teacher_views: What the teacher said about pictures.
+            pairs: Row of the clip, row of the teacher view.
 
         Returns:
-            Scores (P, 2), and the 1024-wide features of clips and looks.
+            Scores (P, 2), and the 1024-wide features of clips and teacher views.
         """
         motion = self.matcher.describe_clips(self.student.embed(clips))  # type: ignore[operator]
-        appearance = self.matcher.describe_pictures(looks)
+        appearance = self.matcher.describe_pictures(teacher_views)
         return self.matcher(appearance[pairs[:, 1]], motion[pairs[:, 0]]), motion, appearance
 
 
@@ -91,3 +99,23 @@ class ColourStatistics(nn.Module):
     def embed(self, clips: Clips) -> Features:
         """Map (B, 3, T, H, W) to (B, 6)."""
         return torch.cat([clips.mean(dim=(2, 3, 4)), clips.std(dim=(2, 3, 4), correction=0)], dim=1)
+
+
+def save_matcher(path: Path, matcher: Matcher) -> None:
+    """Write what compared a student with its teacher."""
+    with complete(path) as unfinished:
+        save_file({name: tensor.contiguous() for name, tensor in matcher.state_dict().items()}, str(unfinished))
+
+
+def keep_fc(model: Network, path: Path) -> None:
+    """Fill the neck of a network with the layer that a transfer put on its student.
+
+    Raises:
+        CheckpointError: `path` is no run of a transfer.
+    """
+    file = path / MATCHER_NAME
+    if not file.exists():
+        raise CheckpointError(f"{path}: no {MATCHER_NAME} in this folder; --keep-fc needs the run folder of a transfer")
+    tensors = read_tensors(file)
+    layer = {name: tensor for name, tensor in tensors.items() if name.startswith("student.")}
+    load_tensors(model.neck, {name.removeprefix("student."): tensor for name, tensor in layer.items()}, str(file))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -16,7 +16,8 @@ from t3d.data.clips import Choice, ClipKey
 from t3d.errors import DataError
 from t3d.system import ignore_interrupts
 from t3d.tensors import Features
-from t3d.training.loop import Learner, Outcome
+from t3d.training.learner import Learner
+from t3d.training.loop import LossOutput
 from t3d.training.validation import share_statistics
 from t3d.transfer.pairs import LEFT_OUT, PairBatch, PairClips, collate_pairs
 from t3d.transfer.teachers import FrozenTeacher
@@ -38,7 +39,7 @@ class Matching:
     teacher: FrozenTeacher | None = None
     """Runs on the pictures of a batch; None where the batch holds its features."""
     in_batch: bool = True
-    """Each clip also meets the first look of the next clip of another video in its batch."""
+    """Each clip also meets the first teacher view of the next clip of another video in its batch."""
     contrastive: float = 0.0
     compiled: bool = False
     """The network is: it is not to be compiled anew for every number of pairs, which depends on the batch."""
@@ -48,8 +49,8 @@ class Matching:
     computing: Callable[[torch.device], AbstractContextManager[object]] = nullcontext
     """Entered around the network, whenever it computes."""
 
-    def judge(self, model: nn.Module, batch: PairBatch, device: torch.device) -> Outcome:
-        """Summed loss of the clips, and how many of them were judged rightly, in shares of their pairs.
+    def compute_loss(self, model: nn.Module, batch: PairBatch, device: torch.device) -> LossOutput:
+        """Summed loss of the clips, and how many of them got right answers, in shares of their pairs.
 
         Raises:
             DataError: A batch to learn from has been left with a single clip.
@@ -57,24 +58,24 @@ class Matching:
         if model.training and batch.num_clips < 2:
             raise DataError(_why_alone(batch))
         clips = normalise(batch.clips.to(device, non_blocking=True), self.pixels)
-        looks = self._features(batch.looks.to(device, non_blocking=True))
+        teacher_views = self._features(batch.teacher_views.to(device, non_blocking=True))
         pairs, matches = pairs_of(batch.matches, batch.videos, in_batch=self.in_batch)
         pairs, matches = pairs.to(device), matches.to(device)
         if self.compiled:
             torch._dynamo.mark_dynamic(pairs, 0)
         with self.computing(device):
-            logits, motion, appearance = model(clips, looks, pairs)
+            logits, motion, appearance = model(clips, teacher_views, pairs)
         weights = _balanced(matches, batch.num_clips)
         loss = (F.cross_entropy(logits, matches, reduction="none") * weights).sum()
         if self.contrastive:
-            own = appearance[:: batch.matches.shape[1]]  # the first look of each clip
+            own = appearance[:: batch.matches.shape[1]]  # the first teacher view of each clip
             videos = batch.videos.to(device)
             loss = loss + self.contrastive * batch.num_clips * contrastive_loss(motion, own, videos)
-        return Outcome(loss, float(((logits.argmax(dim=1) == matches) * weights).sum()))
+        return LossOutput(loss, float(((logits.argmax(dim=1) == matches) * weights).sum()))
 
-    def _features(self, looks: Tensor) -> Features:
-        """What the teacher says about the looks (B, R, ...), as rows (B * R, D)."""
-        flat = looks.flatten(0, 1)
+    def _features(self, teacher_views: Tensor) -> Features:
+        """What the teacher says about the teacher views (B, R, ...), as rows (B * R, D)."""
+        flat = teacher_views.flatten(0, 1)
         if self.teacher is None:
             return flat
         return torch.stack([self.teacher.describe(pictures) for pictures in flat])
@@ -83,24 +84,24 @@ class Matching:
 def pairs_of(
     matches: Int64[Tensor, "B R"], videos: Int64[Tensor, " B"], *, in_batch: bool
 ) -> tuple[Int64[Tensor, "P 2"], Int64[Tensor, " P"]]:
-    """List the pairs of a batch: row of the clip, row of the look (clips * R), and whether they match.
+    """List the pairs of a batch: row of the clip, row of the teacher view (clips * R), and whether they match.
 
     Two clips of one video never make a mismatch; a clip without a clip of another video in its batch makes none.
 
     Args:
-        matches: For the looks of each clip.
+        matches: For the teacher views of each clip.
         videos: Number of each clip's video.
-        in_batch: Add a mismatch with the first look of the next clip of another video.
+        in_batch: Add a mismatch with the first teacher view of the next clip of another video.
     """
-    num_clips, num_looks = matches.shape
+    num_clips, num_views = matches.shape
     rows = torch.arange(num_clips)
-    given = torch.stack([rows.repeat_interleave(num_looks), torch.arange(num_clips * num_looks)], dim=1)
+    given = torch.stack([rows.repeat_interleave(num_views), torch.arange(num_clips * num_views)], dim=1)
     keep = matches.flatten() != LEFT_OUT
     pairs, answers = given[keep], matches.flatten()[keep]
     if in_batch:
         partners = _next_of_another_video(videos)
         alone = partners < 0
-        mismatches = torch.stack([rows, partners * num_looks], dim=1)[~alone]
+        mismatches = torch.stack([rows, partners * num_views], dim=1)[~alone]
         pairs = torch.cat([pairs, mismatches])
         answers = torch.cat([answers, torch.zeros(len(mismatches), dtype=torch.int64)])
     return pairs, answers
@@ -109,7 +110,7 @@ def pairs_of(
 def contrastive_loss(
     motion: Float[Tensor, "B E"], appearance: Float[Tensor, "B E"], videos: Int64[Tensor, " B"]
 ) -> Float[Tensor, ""]:
-    """Find the look of a clip among all of the batch, and the clip of a look; mean cross entropy of both.
+    """Mean cross entropy of finding the view of a clip among all of the batch, and the clip of a view.
 
     Other clips of the same video are left out. Source: Radford et al. 2021, arXiv:2103.00020, section 2.3.
     """
@@ -121,12 +122,12 @@ def contrastive_loss(
 
 
 class MatchingValidator:
-    """Matching on held-out videos: each place with its own look and with one of another video, drawn once for all.
+    """Matching on held-out videos: each place with its own view and with one of another video, drawn once for all.
 
     Args:
-        pairs: Held-out places that come with both looks, augmented as in training.
-        objective: Says how right a network is.
-        batch_size: Places judged at once.
+        pairs: Held-out places that come with both teacher views, augmented as in training.
+        objective: Computes loss and right answers.
+        batch_size: Places of a batch.
         num_workers: Processes that decode.
     """
 
@@ -146,8 +147,8 @@ class MatchingValidator:
         with fabric.autocast():
             for batch in self._batches(fabric):
                 if batch.num_clips:
-                    outcome = self.objective.judge(network, batch, fabric.device)
-                    sums += torch.tensor([outcome.loss.item(), outcome.num_correct, batch.num_clips])
+                    output = self.objective.compute_loss(network, batch, fabric.device)
+                    sums += torch.tensor([output.loss.item(), output.num_correct, batch.num_clips])
         total = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum")
         assert isinstance(total, Tensor)
         loss, right, count = total.tolist()

@@ -1,6 +1,6 @@
-"""Clips and the pictures a teacher sees of them, matching or not, as a torch dataset. No network is run here.
+"""Clips and the pictures a teacher sees of them, matching or not, as a torch dataset.
 
-What a teacher sees of a clip, or has seen of it, is called a look: pictures of its frames, or their averaged features.
+A teacher view of a clip is what the teacher sees of it (pictures of its frames), or their averaged features.
 Each random choice is a function of (seed, epoch, index), as in `t3d.data.clips`.
 """
 
@@ -24,13 +24,13 @@ from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 from t3d.video.transforms import train_view
 
 Draw = Literal["own", "independent", "both"]
-"""Whose look a clip comes with: its own; its own or, every other time, that of another video; both of them."""
+"""Whose teacher view a clip comes with: its own; its own or, every other time, that of another video; both of them."""
 
 Pictures = UInt8[Tensor, "C X height width"]
-"""A look that is not features yet, in sizes of its own."""
+"""A teacher view that is not features yet, in sizes of its own."""
 
 LEFT_OUT = -1
-"""In `PairBatch.matches`: a look that takes no part, for there was none of its kind."""
+"""In `PairBatch.matches`: a teacher view that takes no part, for there was none of its kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,22 @@ class Place:
 
 
 class Pair(NamedTuple):
-    """A clip, looks at it or at others, and which of them match it."""
+    """A clip, teacher views of it or of others, and which of them match it."""
 
     clip: Clip
-    looks: Tensor
+    teacher_views: Tensor
     """(R, D) features, or (R, C, X, H, W) pictures, uint8."""
     matches: Tensor
-    """(R,): 1 where the look is the clip's own, 0 where it is another's, else `LEFT_OUT`."""
+    """(R,): 1 where the teacher view is the clip's own, 0 where it is another's, else `LEFT_OUT`."""
     video: int
     """Equal for clips of one group."""
 
 
 class PairBatch(NamedTuple):
-    """B clips with R looks each."""
+    """B clips with R teacher views each."""
 
     clips: Tensor
-    looks: Tensor
+    teacher_views: Tensor
     matches: Tensor
     videos: Tensor
     failures: list[str]
@@ -78,13 +78,13 @@ class LivePictures:
 
 
 class PairClips(Dataset[Pair | str]):
-    """One clip of a place and the looks it is to be compared with; an error's text where a video cannot be decoded.
+    """A clip of a place and the teacher views to compare it with; an error's text where a video cannot be decoded.
 
     Args:
         places: Where clips are taken, those of one group side by side.
-        looks: Features (places, D) of the teacher, or how to cut pictures for it.
-        draw: Whose look comes with a clip.
-        hard: Add a look at another time of the same video.
+        teacher_views: Features (places, D) of the teacher, or how to cut pictures for it.
+        draw: Whose teacher view comes with a clip.
+        hard: Add a teacher view at another time of the same video.
         clip: Frames of a clip; shuffled, if it says so, for the student only.
         pixels: What the student sees.
         augment: How its view of a clip varies.
@@ -95,7 +95,7 @@ class PairClips(Dataset[Pair | str]):
     def __init__(
         self,
         places: Sequence[Place],
-        looks: Tensor | LivePictures,
+        teacher_views: Tensor | LivePictures,
         *,
         draw: Draw,
         hard: bool = False,
@@ -106,7 +106,7 @@ class PairClips(Dataset[Pair | str]):
         seed: int,
     ) -> None:
         self.places = places
-        self.looks = looks
+        self.teacher_views = teacher_views
         self.draw = draw
         self.hard = hard
         self.clip = clip
@@ -123,53 +123,53 @@ class PairClips(Dataset[Pair | str]):
         generator = seeded(self.seed, key.epoch, key.video)
         try:
             frames, start = self._read(self.places[key.video], generator)
-            looks, matches = self._looks(key, frames, start, generator)
+            views, matches = self._draw_views(key, frames, start, generator)
         except DecodeError as error:
             return str(error)
         if self.clip.order == "shuffled":
             frames = frames[shuffle_frames(torch.arange(len(frames))[None], generator)[0]]
         clip = train_view(frames, self.pixels, self.augment, generator)
-        return Pair(clip, torch.stack(looks), torch.tensor(matches), self.videos[key.video])
+        return Pair(clip, torch.stack(views), torch.tensor(matches), self.videos[key.video])
 
-    def _looks(
+    def _draw_views(
         self, key: ClipKey, frames: Frames, start: int, generator: torch.Generator
     ) -> tuple[list[Tensor], list[int]]:
-        own = self._look(key.video, frames, generator)
+        own = self._view_of(key.video, frames, generator)
         is_match = self.draw != "independent" or (key.video + key.epoch) % 2 == 0  # in turn, so half of them
-        looks, matches = ([own], [1]) if is_match else ([self._elsewhere(key.video, generator)], [0])
+        views, matches = ([own], [1]) if is_match else ([self._view_of_another_video(key.video, generator)], [0])
         if self.draw == "both":
-            looks, matches = [*looks, self._elsewhere(key.video, generator)], [*matches, 0]
+            views, matches = [*views, self._view_of_another_video(key.video, generator)], [*matches, 0]
         if self.hard:
-            other = self._another_time(key.video, start, generator)
-            looks, matches = [*looks, own if other is None else other], [*matches, LEFT_OUT if other is None else 0]
-        return looks, matches
+            other = self._view_of_another_time(key.video, start, generator)
+            views, matches = [*views, own if other is None else other], [*matches, LEFT_OUT if other is None else 0]
+        return views, matches
 
-    def _look(self, index: int, frames: Frames | None, generator: torch.Generator) -> Tensor:
-        """The teacher's look at a place; its frames where they are decoded already."""
-        if isinstance(self.looks, Tensor):
-            return self.looks[index]
+    def _view_of(self, index: int, frames: Frames | None, generator: torch.Generator) -> Tensor:
+        """The teacher view of a place; its frames where they are decoded already."""
+        if isinstance(self.teacher_views, Tensor):
+            return self.teacher_views[index]
         if frames is None:
             frames, _ = self._read(self.places[index], generator)
-        return self._pictures(frames, self.looks, generator)
+        return self._pictures(frames, self.teacher_views, generator)
 
     def _pictures(self, frames: Frames, live: LivePictures, generator: torch.Generator) -> Pictures:
         chosen = frames[picture_positions(len(frames), live.num_pictures)]
         return train_view(chosen, live.pixels, AugmentSpec(crop="random"), generator)
 
-    def _elsewhere(self, index: int, generator: torch.Generator) -> Tensor:
-        """A look at a place of any other group."""
+    def _view_of_another_video(self, index: int, generator: torch.Generator) -> Tensor:
+        """A teacher view of a place of any other group."""
         first, last = self.ranges[self.videos[index]]
         draw = int(torch.randint(len(self.places) - (last - first), (1,), generator=generator))
-        return self._look(draw if draw < first else draw + last - first, None, generator)
+        return self._view_of(draw if draw < first else draw + last - first, None, generator)
 
-    def _another_time(self, index: int, start: int, generator: torch.Generator) -> Tensor | None:
-        """A look at the same video that shares no frame with the clip; None where it is too short."""
-        if isinstance(self.looks, Tensor):
+    def _view_of_another_time(self, index: int, start: int, generator: torch.Generator) -> Tensor | None:
+        """A teacher view of the same video that shares no frame with the clip; None where it is too short."""
+        if isinstance(self.teacher_views, Tensor):
             name = self.places[index].sample.name
             others = [other for other in self._neighbours(index) if self.places[other].sample.name == name]
             if not others:
                 return None
-            return self.looks[others[int(torch.randint(len(others), (1,), generator=generator))]]
+            return self.teacher_views[others[int(torch.randint(len(others), (1,), generator=generator))]]
         sample = self.places[index].sample
         with self.open_video(sample.path) as video:
             first, last = frames_of(video, sample)
@@ -179,7 +179,7 @@ class PairClips(Dataset[Pair | str]):
             if not starts:
                 return None
             chosen = starts[int(torch.randint(len(starts), (1,), generator=generator))]
-            return self._pictures(video.frames(window_frames(chosen, last, self.clip)), self.looks, generator)
+            return self._pictures(video.frames(window_frames(chosen, last, self.clip)), self.teacher_views, generator)
 
     def _neighbours(self, index: int) -> list[int]:
         return [other for other in range(*self.ranges[self.videos[index]]) if other != index]
@@ -204,9 +204,9 @@ def collate_pairs(items: Sequence[Pair | str]) -> PairBatch:
     if not good:
         nothing = torch.empty(0)
         return PairBatch(nothing, nothing, nothing, nothing, failures)
-    clips, looks, matches, videos = zip(*good, strict=True)
+    clips, views, matches, videos = zip(*good, strict=True)
     return PairBatch(
-        torch.stack(clips), torch.stack(looks), torch.stack(matches), torch.tensor(videos, dtype=torch.int64), failures
+        torch.stack(clips), torch.stack(views), torch.stack(matches), torch.tensor(videos, dtype=torch.int64), failures
     )
 
 

@@ -31,7 +31,7 @@ def probe_features(
     num_workers: int,
     source: OpenVideo = open_video,
 ) -> dict[str, float]:
-    """Video top-1 of both probes, taught by the training videos' features and judged on the test videos.
+    """Video top-1 of both probes, taught by the training videos' features and measured on the test videos.
 
     A test video that cannot be decoded counts as wrong; such a training video is left out.
 
@@ -49,11 +49,11 @@ def probe_features(
     describe = partial(_describe, network, card=card, num_workers=num_workers, source=source)
     (features, labels), (queries, answers) = describe(train), describe(test)
     total = len(test.samples)
-    judged = {
+    answers_of = {
         f"{NUM_NEIGHBOURS} nearest neighbours": nearest_neighbours(features, labels, queries),
         "linear": linear_probe(features, labels, queries, num_classes=len(train.labels)),
     }
-    return {name: int((found == answers).sum()) / total for name, found in judged.items()}
+    return {name: int((found == answers).sum()) / total for name, found in answers_of.items()}
 
 
 def nearest_neighbours(features: Features, labels: Int64[Tensor, " B"], queries: Float[Tensor, "Q D"]) -> Tensor:

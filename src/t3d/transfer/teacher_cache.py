@@ -1,7 +1,4 @@
-"""Teacher features of fixed windows, computed once and kept in one small database per teacher and kind of window.
-
-Which windows a video has is `t3d.transfer.windows`'s business; what is learnt from the features is not known here.
-"""
+"""Teacher features of fixed windows, computed once and kept in one small database per teacher and kind of window."""
 
 import hashlib
 import json

@@ -1,7 +1,4 @@
-"""2D networks that teach: frozen for good, each with its own preprocessing, found by name.
-
-What is learnt from them is not known here, nor how published weights files are read (`t3d.models.weights_files`).
-"""
+"""2D networks that teach: frozen for good, each with its own preprocessing, found by name."""
 
 import hashlib
 import importlib

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import torch
 
-from t3d.commands._transfer_setup import exchange
 from t3d.data.samples import UNLABELLED, Sample
 from t3d.transfer.pairs import Place
+from t3d.transfer.setup import exchange
 
 
-def test_shuffled_pairs_never_keep_a_look_in_its_group() -> None:
+def test_shuffled_pairs_never_keep_a_view_in_its_group() -> None:
     groups = [name for name, size in (("a", 3), ("b", 1), ("c", 3), ("d", 2)) for _ in range(size)]
     places = [
         Place(sample=Sample(name=f"{index}", path=Path("x"), label=UNLABELLED, group=group))

@@ -1,0 +1,201 @@
+"""What `train` and `transfer` share: flags by name, checks before anything starts, the learner, what shows progress."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from t3d.commands._console import TrainingReporter, bar, say
+from t3d.commands._devices import build_fabric, check_arithmetic, prepare_compilation, wants_check
+from t3d.config import ModelOptions, RunOptions, ScheduleOptions, TrainConfig, TransferConfig
+from t3d.errors import ConfigError
+from t3d.models import create_model
+from t3d.models.dense_block import can_recompute
+from t3d.models.inflation import twin_overrides
+from t3d.models.registry import architecture
+from t3d.training.callbacks import Reporter
+from t3d.training.learner import Learner, accelerate, prepare_network
+from t3d.training.loader import Length
+from t3d.training.optim import build_optimizer, build_schedule
+from t3d.training.tracking import tensorboard_reporters
+from t3d.video.spec import PixelSpec
+
+Result = TypeVar("Result")
+ClipsShape = tuple[int, int, int, int, int]
+
+
+def flags_of(config: object) -> dict[str, Any]:
+    """All flags of a command by name; clip, pixels, augmentation and segments stay whole, as the spec of that name."""
+    assert is_dataclass(config)
+    flags: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        is_group = is_dataclass(value) and type(value).__name__.endswith("Options")
+        flags |= flags_of(value) if is_group else {field.name: value}
+    return flags
+
+
+def with_flags(
+    function: Callable[..., Result], flags: Mapping[str, Any], *arguments: object, **given: object
+) -> Result:
+    """Call a function with what is given, and with every flag that has the name of one of its keyword-only arguments.
+
+    So a new flag needs a field in `t3d.config` and an argument of the same name where it acts, and nothing in between.
+    """
+    names = [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    return function(*arguments, **{name: flags[name] for name in names if name in flags} | given)
+
+
+def network_overrides(options: ModelOptions, pixels: PixelSpec) -> dict[str, Any]:
+    """Fields of the network's spec that differ from its row in the table of architectures.
+
+    Raises:
+        ConfigError: The network is unknown, or an override is not of the form NAME=JSON.
+    """
+    has_heads = hasattr(architecture(options.arch).spec, "head")
+    wanted = {
+        "head": "mean" if options.head == "mean" and has_heads else None,
+        "dropout": options.dropout,
+        "ttl_compress": options.ttl_compress or None,
+        "keep_last_plane": options.keep_last_plane or None,
+    }
+    spec_fields = dict(_spec_field(text) for text in options.overrides)
+    given = {name: value for name, value in wanted.items() if value is not None} | spec_fields
+    channels = {"in_channels": pixels.channels} if pixels.modality == "flow" else {}
+    return (twin_overrides(options.arch, **given) if options.twin else given) | channels
+
+
+def outline_network(arch: str, overrides: Mapping[str, Any], options: RunOptions) -> nn.Module:
+    """The network on the meta device, of two classes: nothing is allocated or computed.
+
+    Raises:
+        ConfigError: There is no such network, or it cannot be recomputed.
+    """
+    with torch.device("meta"):
+        network = create_model(arch, num_classes=2, **overrides)
+    accelerate(network, recompute=options.recompute, plain=options.plain)
+    return network
+
+
+def check_clips(outline: nn.Module, shape: ClipsShape) -> None:
+    """Send the outline of a batch (B, C, T, H, W) through the outline of the network.
+
+    Raises:
+        ConfigError: The clips are too small for it.
+    """
+    num_frames, size = shape[2:4]
+    try:
+        with torch.no_grad():
+            outline(torch.empty(shape, device="meta"))
+    except ValueError:  # a channel of a single value cannot be normalised
+        raise ConfigError(
+            f"clips of {num_frames} x {size} x {size} are too small to be learnt from one at a time; use larger "
+            "ones (--crop-size), or --batch-size 2 and --bad-videos stop"
+        ) from None
+
+
+def build_devices(options: RunOptions, outline: nn.Module, shape: ClipsShape) -> Fabric:
+    """The devices of a training on batches (B, C, T, H, W); nothing starts yet.
+
+    Raises:
+        ConfigError: They cannot be had, compute wrong gradients, or cannot compile.
+    """
+    fabric = build_fabric(
+        accelerator=options.accelerator, precision=options.precision, devices=options.devices, nodes=options.nodes
+    )
+    if options.compile:
+        prepare_compilation()
+    if wants_check(fabric.device, options.precision):
+        check_arithmetic(
+            outline,
+            shape,
+            device=fabric.device,
+            precision=options.precision,
+            learns=True,
+            channels_last=options.channels_last,
+        )
+    return fabric
+
+
+def build_learner(
+    flags: Mapping[str, Any], fabric: Fabric, network: nn.Module, length: Length, *, savings: Sequence[str] = ()
+) -> Learner:
+    """Network, optimizer and schedule on this process's device.
+
+    Args:
+        flags: All flags of the command.
+        fabric: The devices.
+        network: Initialised; changed in place.
+        length: Of the training.
+        savings: Flags of the command that would save memory, besides --recompute.
+    """
+    with_flags(prepare_network, flags, network)
+    optimizer = with_flags(build_optimizer, flags, network)
+    schedule = with_flags(
+        build_schedule,
+        flags,
+        optimizer,
+        kind=flags["schedule"],
+        num_steps=length.num_steps,
+        steps_per_decay=flags["step_epochs"] * length.epoch_steps,
+    )
+    can_save = can_recompute(network) and not flags["compile"] and not flags["plain"]
+    return with_flags(
+        Learner,
+        flags,
+        fabric,
+        network,
+        optimizer,
+        schedule,
+        compiled_for=flags["batch_size"] if flags["compile"] else None,
+        savings=[*(["--recompute"] if can_save else []), *savings],
+    )
+
+
+@contextmanager
+def reporters(
+    folder: Path, learner: Learner, length: Length, *, compiles: bool, measure: str = "top1"
+) -> Iterator[list[Reporter]]:
+    """What shows how the training goes: a bar with a line an epoch, and TensorBoard where it is installed."""
+    if compiles:
+        say("compiling the training step, minutes where nothing is kept of an earlier start; Ctrl-C twice ends at once")
+    first_step = learner.progress.step
+    with bar("learning", total=length.num_steps) as shown:
+        console = TrainingReporter(
+            shown,
+            num_steps=length.num_steps,
+            num_epochs=length.num_epochs,
+            first_step=first_step,
+            measure=measure,
+        )
+        yield [console, *tensorboard_reporters(folder, first_step=first_step)]
+
+
+def plateau_of(schedule: ScheduleOptions) -> tuple[float, int] | None:
+    """Factor and patience of the plateau schedule, where it is chosen."""
+    return (schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None
+
+
+def default_flags(config: TrainConfig | TransferConfig) -> dict[str, Any]:
+    """What every flag stands at where nobody gives it, by group."""
+    return asdict(type(config)(data=config.data))
+
+
+def dataset_name(data: Path) -> str:
+    """What a card says of the dataset: where it lies, or the name of the built-in one."""
+    return str(data.resolve()) if data.exists() else str(data)
+
+
+def _spec_field(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise ConfigError(f"--overrides {text!r} must be NAME=JSON, such as ttl_width=64 or blocks=[2,2,2,2]") from None

@@ -1,0 +1,156 @@
+"""What learns: a network with its average, optimizer, schedule and progress; and how it is made ready for training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from t3d.models.dense_block import recompute as _recompute
+from t3d.system import keep_freed_memory, return_freed_memory
+
+
+@dataclass
+class Progress:
+    """How far a run has come; plain values, saved with the trainer state."""
+
+    epoch: int = 0
+    batch: int = 0
+    """Batches done in this epoch."""
+    step: int = 0
+    """Updates done in all."""
+    loss_sum: float = 0.0
+    num_correct: float = 0.0
+    num_clips: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """One row an epoch: what the log shows."""
+    best: tuple[float, float] = (-1.0, 0.0)
+    """Highest top-1 so far on what selects the weights, and minus the loss that came with it."""
+    lowest_loss: float = float("inf")
+    stale_epochs: int = 0
+    """Epochs since the selection loss was lowest."""
+    plateau_epochs: int = 0
+    """The same since the plateau schedule last divided."""
+    stopped: bool = False
+    """Ended early."""
+    seconds: float = 0.0
+    """Time spent, over all resumptions."""
+    skipped: list[str] = field(default_factory=list)
+    """Training videos that could not be decoded."""
+
+
+class Learner:
+    """A network with all that changes while it learns: weights, their average, optimizer, schedule, progress.
+
+    Args:
+        fabric: The devices.
+        model: The network; the same object stays what is evaluated and saved.
+        optimizer: Of its parameters.
+        schedule: Of the optimizer.
+        ema_decay: Keep an exponential moving average of the weights, with this decay.
+        compiled_for: Compile the training step for batches of so many clips (or videos); others are computed plainly,
+            for each size would take minutes to compile.
+        savings: Flags that would take less memory, for the message where there is too little.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: LambdaLR,
+        *,
+        ema_decay: float | None,
+        compiled_for: int | None = None,
+        savings: Sequence[str] = (),
+    ) -> None:
+        self.fabric = fabric
+        self.network = model
+        self.schedule = schedule
+        self.progress = Progress()
+        self.average = (
+            None
+            if ema_decay is None
+            else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+        )
+        self.compiled_for = compiled_for
+        self.savings = savings
+        self.model, self.optimizer = fabric.setup(model if compiled_for is None else _compiled(model), optimizer)
+        if self.average is not None:
+            self.average.to(fabric.device)
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to evaluate and save: the average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything `load_state_dict` needs to go on as if nothing had happened."""
+        return {
+            "model": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": {
+                "base_lrs": list(self.schedule.base_lrs),
+                "last_epoch": self.schedule.last_epoch,
+            },
+            "precision": self.fabric.strategy.precision.state_dict(),  # the scale of fp16's gradients
+            "progress": vars(self.progress),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.network.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.base_lrs = state["schedule"]["base_lrs"]
+        self.schedule.last_epoch = state["schedule"]["last_epoch"]
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.progress = Progress(**{**state["progress"], "best": tuple(state["progress"]["best"])})
+
+
+def prepare_network(
+    network: nn.Module, *, channels_last: bool = False, recompute: bool = False, plain: bool = False
+) -> None:
+    """Make an initialised network ready for training, before its optimizer is built.
+
+    Args:
+        network: Changed in place; its state dict stays the same.
+        channels_last: Keep the channels of a place together in memory; feature maps follow the weights.
+        recompute: See `accelerate`; freed memory then goes back to the system, too.
+        plain: See `accelerate`.
+    """
+    if channels_last:
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    accelerate(network, recompute=recompute, plain=plain)
+    if recompute:
+        return_freed_memory()
+    else:
+        keep_freed_memory()
+
+
+def accelerate(network: nn.Module, *, recompute: bool = False, plain: bool = False) -> None:
+    """Put the fused training steps on a network: the one place where a training does so.
+
+    Args:
+        network: Changed in place.
+        recompute: Compute the insides of dense blocks again for their gradients: less memory, more time.
+        plain: Leave the network as it is.
+
+    Raises:
+        ConfigError: It has no dense blocks to be recomputed.
+    """
+    if recompute and not plain:
+        _recompute(network)
+
+
+def _compiled(model: nn.Module) -> nn.Module:
+    compiled = torch.compile(model, dynamic=False)
+    assert isinstance(compiled, nn.Module)
+    return compiled
