@@ -15,7 +15,7 @@ from t3d.models.checkpoints import load_model, read_weights
 from t3d.run_files import MATCHER_NAME
 from t3d.video.spec import PixelSpec
 
-TINY = ("c3d_tiny", "inception3d_tiny", "inception3d_tiny_ttl", "resnet3d_tiny", "resnet3d_tiny_ttl")
+TINY = ("c3d_tiny", "inception3d_tiny_ttl", "resnet3d_tiny_ttl")
 """The families that the other tests of this folder do not try."""
 
 
@@ -66,7 +66,7 @@ def test_the_2d_twin_starts_the_3d_network(arch: str, t3d: Call, dataset: Path, 
     assert torch.equal(kernel[name][:, :, kernel[name].shape[2] // 2], twin[name][:, :, 0])
 
 
-@pytest.mark.parametrize("arch", ["c3d_tiny", "inception3d_tiny", "resnet3d_tiny_ttl"])
+@pytest.mark.parametrize("arch", ["inception3d_tiny"])
 def test_a_transfer_starts_a_training_that_keeps_its_layer(arch: str, t3d: Call, dataset: Path, tmp_path: Path) -> None:
     student, run = tmp_path / "student", tmp_path / "run"
     outcome = t3d("transfer", dataset, "--output", student, "--arch", arch, *TRANSFER, "--max-steps", 2)
@@ -86,7 +86,6 @@ def test_a_transfer_starts_a_training_that_keeps_its_layer(arch: str, t3d: Call,
     ("flags", "says"),
     [
         (("--arch", "c3d"), "use more frames or a larger crop, or --head mean"),
-        (("--arch", "i3d"), "use more frames or a larger crop, or --head mean"),
         (("--arch", "c3d", "--overrides", "flat=true"), "give --head mean"),
         (("--arch", "c3d_tiny", "--overrides", "keep_last_plane=false"), "a larger crop, or --keep-last-plane"),
         (("--arch", "resnet3d_tiny", "--ttl-compress"), "unknown option 'ttl_compress'; choose from blocks, "),

@@ -1,12 +1,14 @@
 """Pipelines of the paper's tables: which runs they make, from which weights, and that they go on where they stopped."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from program import Call
+from t3d import cli
 from t3d.cli import COMMANDS, _parse
 from t3d.commands.pipeline import _PIPELINES
 from t3d.config import PipelineConfig, TrainConfig, TransferConfig
@@ -25,6 +27,23 @@ def _config(*flags: object) -> PipelineConfig:
     return config
 
 
+@pytest.fixture(scope="module")
+def done(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished pipelines `scratch` and `transfer`; tests must not change them."""
+    folder = tmp_path_factory.mktemp("pipelines")
+    for name in ("scratch", "transfer"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["pipeline", name, str(dataset), *TINY, "--output", str(folder)])
+        assert ended.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def copied(done: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(done, tmp_path / "pipeline")
+
+
 def _lineage(folder: Path) -> list[tuple[str, str | None]]:
     """Folder and inflation of every ancestor, oldest first, as a report says."""
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -33,21 +52,21 @@ def _lineage(folder: Path) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize(
     ("pipeline", "last", "ancestors"),
-    [
-        ("scratch", "scratch", []),
-        ("transfer", "finetuned", [("transfer", None)]),
-        ("inflation", "finetuned", [("twin", "centre")]),
-    ],
+    [("scratch", "scratch", []), ("transfer", "finetuned", [("transfer", None)])],
 )
 def test_pipeline_ends_in_a_tested_network_with_its_ancestors(
-    pipeline: str, last: str, ancestors: list[tuple[str, str | None]], dataset: Path, tmp_path: Path, t3d: Call
+    pipeline: str, last: str, ancestors: list[tuple[str, str | None]], done: Path
 ) -> None:
-    done = t3d("pipeline", pipeline, dataset, *TINY, "--output", tmp_path / "pipeline")
+    assert _lineage(done / pipeline / last) == ancestors
+    steps = sorted(path.parent.name for path in (done / pipeline).glob("*/training.json"))
+    assert steps == sorted({name for name, _ in ancestors} | {last})
+
+
+def test_inflation_starts_from_the_twin(dataset: Path, tmp_path: Path, t3d: Call) -> None:
+    done = t3d("pipeline", "inflation", dataset, *TINY, "--output", tmp_path)
     assert done.code == 0, done.err
     assert "video top-1" in done.out
-    assert _lineage(tmp_path / "pipeline" / pipeline / last) == ancestors
-    steps = sorted(path.parent.name for path in (tmp_path / "pipeline" / pipeline).glob("*/training.json"))
-    assert steps == sorted({name for name, _ in ancestors} | {last})
+    assert _lineage(tmp_path / "inflation" / "finetuned") == [("twin", "centre")]
 
 
 def test_ft_transfer_learns_half_of_each_class_of_the_large_set_in_between(
@@ -60,9 +79,8 @@ def test_ft_transfer_learns_half_of_each_class_of_the_large_set_in_between(
     assert sorted(line.split(",")[1] for line in listed) == ["a", "a", "b", "b"]  # of four each
 
 
-def test_second_call_does_only_what_is_missing(dataset: Path, tmp_path: Path, t3d: Call) -> None:
-    pipeline = ("pipeline", "transfer", dataset, *TINY, "--output", tmp_path / "pipeline")
-    assert t3d(*pipeline).code == 0
+def test_second_call_does_only_what_is_missing(copied: Path, dataset: Path, tmp_path: Path, t3d: Call) -> None:
+    pipeline = ("pipeline", "transfer", dataset, *TINY, "--output", copied)
     before = (tmp_path / "pipeline" / "transfer" / "transfer" / "weights.safetensors").stat().st_mtime_ns
     (tmp_path / "pipeline" / "transfer" / "finetuned" / "training.json").unlink()  # as if it had been interrupted
     again = t3d(*pipeline)
@@ -73,10 +91,9 @@ def test_second_call_does_only_what_is_missing(dataset: Path, tmp_path: Path, t3
     assert (tmp_path / "pipeline" / "transfer" / "finetuned" / "training.json").exists()
 
 
-def test_a_step_done_before_there_was_a_flag_had_its_default(dataset: Path, tmp_path: Path, t3d: Call) -> None:
-    pipeline = ("pipeline", "scratch", dataset, *TINY, "--output", tmp_path / "pipeline")
-    assert t3d(*pipeline).code == 0
-    path = tmp_path / "pipeline" / "scratch" / "scratch" / "config.json"
+def test_a_step_done_before_there_was_a_flag_had_its_default(copied: Path, dataset: Path, t3d: Call) -> None:
+    pipeline = ("pipeline", "scratch", dataset, *TINY, "--output", copied)
+    path = copied / "scratch" / "scratch" / "config.json"
     config = json.loads(path.read_text())
     del config["train"]["segments"], config["train"]["model"]["head"], config["train"]["pixels"]["flow_bound"]
     path.write_text(json.dumps(config))
@@ -86,13 +103,10 @@ def test_a_step_done_before_there_was_a_flag_had_its_default(dataset: Path, tmp_
     assert (other.code, "was started with --flow-bound 0.08, now it is 0.5" in other.err) == (2, True), other.err
 
 
-def test_steps_done_with_other_flags_are_refused(dataset: Path, tmp_path: Path, t3d: Call) -> None:
-    pipeline = ("pipeline", "scratch", dataset, *TINY, "--output", tmp_path / "pipeline")
-    assert t3d(*pipeline).code == 0
-    other = t3d(*pipeline, "--seed", 1)
+def test_steps_done_with_other_flags_are_refused(done: Path, dataset: Path, t3d: Call) -> None:
+    other = t3d("pipeline", "scratch", dataset, *TINY, "--output", done, "--seed", 1)
     assert other.code == 2
     assert "was started with --seed 0, now it is 1" in other.err
-    assert t3d("pipeline", "inflation", *pipeline[2:]).code == 0  # another pipeline has folders of its own
 
 
 def test_transfer_learns_from_the_unlabelled_videos_where_some_are_named(dataset: Path, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_live_transfer_leaves_out_what_cannot_be_decoded(dataset: Path, t3d: Cal
     broken.write_bytes(b"")
     flags = (*TRANSFER, "--bad-videos", "skip", "--live")
     run = ("transfer", tmp_path / "videos", "--output", tmp_path / "run", *flags)
-    stopped = t3d(*run, "--max-steps", 12)
+    stopped = t3d(*run, "--max-steps", 8)
     assert stopped.code == 2
     assert "all videos of a batch but one cannot be decoded" in stopped.err
     assert str(broken) in stopped.err
@@ -180,14 +180,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FrozenTeacher]:
     return teachers
 
 
-@pytest.mark.parametrize("live", [("--live",), ("--live", "--negatives", "independent"), ()])
+@pytest.mark.parametrize("live", [("--live", "--negatives", "independent"), ()])
 def test_teacher_stays_as_it_was(
     live: tuple[str, ...], dataset: Path, teachers: Path, made: list[FrozenTeacher], t3d: Call, tmp_path: Path
 ) -> None:
     name = f"{teachers}:convolution"
     before = {key: tensor.clone() for key, tensor in load_teacher(name).state_dict().items()}
     assert {"network.norm.running_mean", "network.norm.running_var"} < before.keys()
-    outcome = t3d("transfer", dataset, "--output", tmp_path / "run", *OWN, name, *live, "--max-steps", 6)
+    outcome = t3d("transfer", dataset, "--output", tmp_path / "run", *OWN, name, *live, "--max-steps", 2)
     assert outcome.code == 0, outcome.err
     (teacher,) = made
     after = teacher.state_dict()
@@ -202,7 +202,7 @@ def test_student_and_matcher_learn(dataset: Path, teachers: Path, t3d: Call, tmp
     """The equalities of this file would be empty if nothing moved."""
     flags = ("transfer", dataset, *OWN, f"{teachers}:convolution", "--live", "--ema-decay", "None")
     assert t3d(*flags, "--output", tmp_path / "still", "--max-steps", 1, "--lr", 0).code == 0
-    assert t3d(*flags, "--output", tmp_path / "moved", "--max-steps", 3, "--warmup-steps", 0).code == 0
+    assert t3d(*flags, "--output", tmp_path / "moved", "--max-steps", 2, "--warmup-steps", 0).code == 0
     for name in ("weights.safetensors", "matcher.safetensors"):
         still, moved = load_file(tmp_path / "still" / name), load_file(tmp_path / "moved" / name)
         kernels = [key for key in still if key.endswith("weight") and still[key].ndim > 1]
@@ -216,7 +216,7 @@ def test_live_teacher_and_cached_features_teach_the_same(teachers: Path, t3d: Ca
         (tmp_path / "videos").mkdir(exist_ok=True)
         write_video(tmp_path / "videos" / f"{index}.mp4", frames)
     centre_only = ("--crop", "centre", "--flip-probability", 0, "--scales", 1.0)
-    flags = ("transfer", tmp_path / "videos", *OWN, f"{teachers}:convolution", *centre_only, "--max-steps", 6)
+    flags = ("transfer", tmp_path / "videos", *OWN, f"{teachers}:convolution", *centre_only, "--max-steps", 4)
     assert t3d(*flags, "--output", tmp_path / "cached").code == 0
     assert t3d(*flags, "--output", tmp_path / "live", "--live").code == 0
     _assert_same_tensors(tmp_path / "live", tmp_path / "cached", "weights.safetensors")
@@ -228,15 +228,14 @@ def test_live_teacher_and_cached_features_teach_the_same(teachers: Path, t3d: Ca
 def test_equal_seeds_give_equal_weights_with_any_number_of_workers(
     live: tuple[str, ...], dataset: Path, t3d: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = ("transfer", dataset, *TRANSFER, *live, "--max-steps", 4, "--seed")
-    for name, seed, workers in (("one", 3, 0), ("two", 3, 0), ("three", 3, 2), ("other", 4, 0)):
+    flags = ("transfer", dataset, *TRANSFER, *live, "--max-steps", 3, "--seed")
+    for name, seed, workers in (("one", 3, 0), ("two", 3, 2), ("other", 4, 0)):
         monkeypatch.setenv("T3D_CACHE", str(tmp_path / f"cache-{name}"))
         outcome = t3d(*flags, seed, "--workers", workers, "--output", tmp_path / name)
         assert outcome.code == 0, outcome.err
-    for name in ("two", "three"):
-        _assert_same_tensors(tmp_path / name, tmp_path / "one", "weights.safetensors")
-        _assert_same_tensors(tmp_path / name, tmp_path / "one", "matcher.safetensors")
-        assert log_rows(tmp_path / name) == log_rows(tmp_path / "one")
+    _assert_same_tensors(tmp_path / "two", tmp_path / "one", "weights.safetensors")
+    _assert_same_tensors(tmp_path / "two", tmp_path / "one", "matcher.safetensors")
+    assert log_rows(tmp_path / "two") == log_rows(tmp_path / "one")
     assert log_rows(tmp_path / "other") != log_rows(tmp_path / "one")
 
 
@@ -270,8 +269,10 @@ def test_two_processes_teach_and_report_once(
     assert t3d("train", dataset, "--output", tmp_path / "next", *MICRO, "--max-steps", 1, "--init", run).code == 0
 
 
-def test_probe_is_printed_and_kept(dataset: Path, t3d: Call, tmp_path: Path) -> None:
-    flags = (*TRANSFER, "--max-steps", 2, "--probe", dataset)
+def test_probe_is_printed_and_kept_and_changes_nothing(
+    transferred: Path, dataset: Path, t3d: Call, tmp_path: Path
+) -> None:
+    flags = (*TRANSFER, "--max-steps", 4, "--probe", dataset)
     outcome = t3d("transfer", dataset, "--split", 1, "--output", tmp_path, *flags)
     assert outcome.code == 0, outcome.err
     probe = _summary(tmp_path)["probe"]
@@ -280,11 +281,6 @@ def test_probe_is_printed_and_kept(dataset: Path, t3d: Call, tmp_path: Path) -> 
     for name, share in probe["top1"].items():
         assert round(5 * share, 6) in range(6)  # of five test videos
         assert f"frozen network on {dataset}, {name}: {share:.1%} of test videos" in outcome.out
-
-
-def test_probe_changes_nothing(transferred: Path, dataset: Path, t3d: Call, tmp_path: Path) -> None:
-    flags = (*TRANSFER, "--max-steps", 4, "--probe", dataset)
-    assert t3d("transfer", dataset, "--split", 1, "--output", tmp_path, *flags).code == 0
     _assert_same_tensors(tmp_path, transferred, "weights.safetensors")
     assert log_rows(tmp_path) == log_rows(transferred)
 
@@ -329,12 +325,8 @@ def test_colour_statistics_need_no_network(dataset: Path, t3d: Call, tmp_path: P
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--contrastive", 0.5),
-        ("--negatives", "independent"),
-        ("--hard-negatives",),
         ("--hard-negatives", "--live", "--contrastive", 1),
-        ("--modality", "difference"),
-        ("--twin", "--num-frames", 1),
+        ("--negatives", "independent", "--modality", "difference"),
         ("--windows", 1, "--pictures", 1, "--teacher-size", 16),
         ("--accumulate", 2, "--clip-norm", 1, "--schedule", "plateau", "--early-stop-epochs", 1),
     ],

@@ -219,7 +219,7 @@ TRAIN_PROBES: Probes = {
     "split": "test_split_and_format_reach_the_reader",
     "format": "test_split_and_format_reach_the_reader",
     "init": "test_initial_weights_are_those_of_the_file",
-    "resume": "test_run_killed_at_random_updates_ends_in_the_same_weights",
+    "resume": "test_run_killed_at_some_update_ends_in_the_same_weights",
     "overwrite": "test_overwrite_removes_what_the_old_run_left",
     "freeze": Probe(flags=("--freeze", 1), look=_frozen, value={"stem"}),
     "layer_decay": Probe(

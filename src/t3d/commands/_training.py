@@ -25,7 +25,7 @@ from t3d.training.learner import Learner, accelerate, prepare_network
 from t3d.training.loader import Length
 from t3d.training.optim import build_optimizer, build_schedule
 from t3d.training.tracking import tensorboard_reporters
-from t3d.video.spec import PixelSpec
+from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, SegmentSpec
 
 Result = TypeVar("Result")
 ClipsShape = tuple[int, int, int, int, int]
@@ -37,7 +37,7 @@ def flags_of(config: object) -> dict[str, Any]:
     flags: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        is_group = is_dataclass(value) and type(value).__name__.endswith("Options")
+        is_group = is_dataclass(value) and not isinstance(value, AugmentSpec | ClipSpec | PixelSpec | SegmentSpec)
         flags |= flags_of(value) if is_group else {field.name: value}
     return flags
 
