@@ -10,7 +10,7 @@ from torch import Tensor
 
 from t3d.errors import DecodeError
 from t3d.tensors import FrameIndices
-from t3d.video.clip_iterator import in_one_pass
+from t3d.video.reader import iter_clips
 from t3d.video.decode import open_video
 from t3d.video.pyav_reader import PyAVVideo
 from t3d.video.reader import ArrayVideo
@@ -52,7 +52,7 @@ class Counting(ArrayVideo):
 @pytest.mark.parametrize("length", [24, 31, 100])
 def test_each_frame_is_decoded_once_in_ascending_order(kind: str, length: int) -> None:
     video, clips = Counting(length), CLIPS[kind](length)
-    found = [torch.stack(frames)[:, 0, 0, 0].tolist() for frames in in_one_pass(video, clips)]
+    found = [torch.stack(frames)[:, 0, 0, 0].tolist() for frames in iter_clips(video, clips)]
     assert found == clips.tolist()
     assert video.asked == sorted({index for clip in found for index in clip})
 
@@ -78,7 +78,7 @@ def test_files_are_read_from_front_to_back(
 
     monkeypatch.setattr(PyAVVideo, "_decode_up_to", watch)
     with PyAVVideo(path) as video:
-        for frames, clip in zip(in_one_pass(video, clips), expected, strict=True):
+        for frames, clip in zip(iter_clips(video, clips), expected, strict=True):
             assert torch.equal(torch.stack(frames), clip)
     assert backwards == []
 
@@ -91,7 +91,7 @@ def test_what_is_made_of_a_frame_is_made_once() -> None:
         return [255 - frame[0, 0] for frame in frames]
 
     clips = sliding_clips(30, ClipSpec(num_frames=5), 2)
-    found = list(in_one_pass(Counting(30), clips, invert))
+    found = list(iter_clips(Counting(30), clips, invert))
     assert [torch.stack(looks)[:, 1].tolist() for looks in found] == (255 - clips).tolist()
     assert made == sorted(set(clips.flatten().tolist()))
 
@@ -111,7 +111,7 @@ def test_no_more_is_held_than_the_span_of_a_clip() -> None:
         return looks
 
     spec = ClipSpec(num_frames=8, frame_stride=3)
-    for _ in in_one_pass(Counting(250), sliding_clips(250, spec, 1), prepare):
+    for _ in iter_clips(Counting(250), sliding_clips(250, spec, 1), prepare):
         most = max(most, len(alive))
     assert spec.span == 22
     assert most <= spec.span + 1  # and what the loop has just been given
@@ -126,7 +126,7 @@ def test_clips_come_as_soon_as_they_are_whole() -> None:
                 raise DecodeError("video: frame 12 is damaged")
             return super().frames(indices)
 
-    clips = in_one_pass(Damaged(30), non_overlapping_clips(30, ClipSpec(num_frames=5)))
+    clips = iter_clips(Damaged(30), non_overlapping_clips(30, ClipSpec(num_frames=5)))
     assert [next(clips)[0][0, 0, 0].item() for _ in range(2)] == [0, 5]
     with pytest.raises(DecodeError, match="frame 12 is damaged"):
         next(clips)
@@ -145,12 +145,12 @@ class TwoSizes(ArrayVideo):
 def test_a_size_may_change_between_clips_but_not_within_one() -> None:
     """Frames 4 to 19 are one call, frames 20 to 23 the next; a video of two sizes, but clips of one, is fine."""
     video = TwoSizes(torch.zeros(40, 4, 4, 3, dtype=torch.uint8), name="video")
-    assert len(list(in_one_pass(video, torch.arange(40).view(2, 20)))) == 2
+    assert len(list(iter_clips(video, torch.arange(40).view(2, 20)))) == 2
     with pytest.raises(DecodeError, match="video: the size of the picture changes in mid-video; re-encode it"):
-        list(in_one_pass(video, torch.arange(4, 24)[None]))
+        list(iter_clips(video, torch.arange(4, 24)[None]))
 
 
-def test_real_videos_in_one_pass(shared_data: Path) -> None:
+def test_real_videos_iter_clips(shared_data: Path) -> None:
     paths = [
         *sorted(shared_data.glob("ucf101_sample/**/*.avi")),
         *sorted(shared_data.glob("ud810_ps7/**/*.avi"))[:1],
@@ -164,5 +164,5 @@ def test_real_videos_in_one_pass(shared_data: Path) -> None:
                 uniform_clips(len(video), ClipSpec(num_frames=8, frame_stride=4), 5),
                 sliding_clips(min(len(video), 60), ClipSpec(num_frames=8, frame_stride=2), 5),
             ):
-                for frames, clip in zip(in_one_pass(video, clips), clips, strict=True):
+                for frames, clip in zip(iter_clips(video, clips), clips, strict=True):
                     assert torch.equal(torch.stack(frames), other.frames(clip))

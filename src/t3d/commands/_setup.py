@@ -12,7 +12,7 @@ from torch import nn
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._devices import build_fabric, check_arithmetic, prepare_compilation, wants_check
 from t3d.config import LearningConfig, ModelOptions, TrainConfig
-from t3d.data.clips import Choice, seeded
+from t3d.data.clips import RngStream, seeded
 from t3d.data.samples import NoSuchSubsetError, VideoList
 from t3d.data.splits import carve_validation, check_disjoint, take_labels
 from t3d.errors import ConfigError, DataError
@@ -85,13 +85,13 @@ def _few_labels(train: VideoList, draws: Mapping[str, Any]) -> VideoList:
     per_class, fraction = draws["labels_per_class"], draws["train_fraction"]
     if per_class is None and fraction is None:
         return train
-    generator = seeded(draws["seed"], Choice.FEW_LABELS, 0)
+    generator = seeded(draws["seed"], RngStream.FEW_LABELS, 0)
     return take_labels(train, per_class=per_class, fraction=fraction, generator=generator)
 
 
 def _carve(train: VideoList, draws: Mapping[str, Any]) -> tuple[VideoList, VideoList]:
     """Training and validation."""
-    generator = seeded(draws["seed"], Choice.HELD_OUT_VIDEOS, 0)
+    generator = seeded(draws["seed"], RngStream.HELD_OUT_VIDEOS, 0)
     return carve_validation(train, fraction=draws["validation_fraction"], generator=generator)
 
 

@@ -14,10 +14,11 @@ from t3d.commands._datasets import cache_folder, find_videos, resolve
 from t3d.commands._devices import computing
 from t3d.commands._output import alone, make_folder
 from t3d.config import TransferConfig
-from t3d.data.clips import Choice, OpenVideo, seeded
+from t3d.data.clips import OpenVideo, RngStream, seeded
 from t3d.data.samples import UNLABELLED, Sample, VideoList
+from t3d.data.splits import hold_out
 from t3d.data.trained_on import overlap_warning
-from t3d.data.unlabelled import hold_out, load_unlabelled
+from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import DataError, DecodeError
 from t3d.models import create_model
 from t3d.models.checkpoints import ModelCard
@@ -47,7 +48,7 @@ def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
         videos = load_unlabelled(resolve(config.data))
     else:
         videos = _without_labels(find_videos(config.data, subset="train", split=config.split, format=config.format))
-    generator = seeded(config.run.seed, Choice.HELD_OUT_VIDEOS, 0)
+    generator = seeded(config.run.seed, RngStream.HELD_OUT_VIDEOS, 0)
     return hold_out(videos, fraction=config.pairs.holdout_fraction, generator=generator)
 
 
@@ -254,7 +255,7 @@ def exchange(places: list[Place], seed: int) -> torch.Tensor:
     for index, place in enumerate(places):
         members.setdefault(place.sample.group, []).append(index)
     groups = list(members.values())
-    shuffled = torch.randperm(len(groups), generator=seeded(seed, Choice.EXCHANGED_PAIRS, 0)).tolist()
+    shuffled = torch.randperm(len(groups), generator=seeded(seed, RngStream.EXCHANGED_PAIRS, 0)).tolist()
     order = torch.tensor([index for number in shuffled for index in groups[number]])
     exchanged = torch.empty_like(order)
     exchanged[order] = order.roll(max(map(len, groups)))
