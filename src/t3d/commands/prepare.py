@@ -135,9 +135,8 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
     home = root.resolve() if root.is_dir() else root.resolve().parent
     if folder.resolve() == home or (root.is_dir() and folder.resolve().is_relative_to(home)):
         raise ConfigError(f"{folder}: lies in the dataset itself; name a folder elsewhere")
-    if folder.is_dir() and any(
-        not path.name.startswith(".") for path in folder.iterdir()
-    ):  # locks and partial files begin with a dot
+    # Names of locks and partial files begin with a dot.
+    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         before = read_description(folder).get("settings")
         if before is None and not any(read_manifest(folder).values()):  # other programs call a file so, too
             raise ConfigError(f"{folder}: holds other files; name a new folder")

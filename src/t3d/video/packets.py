@@ -2,8 +2,8 @@
 
 Nothing is decoded. Reading packets is far cheaper than decoding them, and where frames are stored in the order in which
 they are shown, the table at the head of an MP4 file spares even that. Where packets cannot be trusted there is no
-index, and the reader counts decoded frames instead. A GIF or MPEG stream cut between two frames is not detected: nothing
-in it says that more should follow.
+index, and the reader counts decoded frames instead. A GIF or MPEG stream cut between two frames is not detected, for
+nothing in it says that more should follow.
 """
 
 from array import array

@@ -1,4 +1,4 @@
-"""Value objects of clips, pixels, augmentation, scored views, segments and prepared files; nothing heavy is imported."""
+"""Value objects: clips, pixels, augmentation, scored views, segments, prepared files. PyTorch is not imported."""
 
 import math
 from dataclasses import dataclass, replace
