@@ -151,13 +151,13 @@ def test_amounts_that_make_no_sense_are_refused(video_list: MakeList, wanted: di
 MakeList = Callable[..., VideoList]
 
 
-def tested_folds(samples: tuple[Sample, ...], *, num_folds: int) -> list[tuple[Sample, ...]]:
+def every_fold(samples: tuple[Sample, ...], *, num_folds: int) -> list[tuple[Sample, ...]]:
     return [group_kfold(samples, "test", split=split, where="d") for split in range(1, num_folds + 1)]
 
 
 def test_every_video_is_tested_once_and_trained_in_all_other_folds(video_list: MakeList) -> None:
     samples = video_list([(f"g{index // 3}", index % 2) for index in range(60)]).samples
-    tests = tested_folds(samples, num_folds=5)
+    tests = every_fold(samples, num_folds=5)
     assert sorted(sample.name for test in tests for sample in test) == sorted(sample.name for sample in samples)
     for split, test in enumerate(tests, start=1):
         train = group_kfold(samples, "train", split=split, where="d")
@@ -167,13 +167,13 @@ def test_every_video_is_tested_once_and_trained_in_all_other_folds(video_list: M
 
 def test_folds_are_alike_in_every_class_when_each_file_is_its_own_group(video_list: MakeList) -> None:
     samples = video_list([(f"g{index}", int(index >= 10)) for index in range(40)]).samples
-    for test in tested_folds(samples, num_folds=5):
+    for test in every_fold(samples, num_folds=5):
         assert Counter(sample.label for sample in test) == {0: 2, 1: 6}
 
 
 def test_three_people_make_three_folds(video_list: MakeList) -> None:
     samples = video_list([(f"p{index % 3}", index // 9) for index in range(27)], num_labels=3).samples
-    for test in tested_folds(samples, num_folds=3):
+    for test in every_fold(samples, num_folds=3):
         assert len({sample.group for sample in test}) == 1
         assert Counter(sample.label for sample in test) == {0: 3, 1: 3, 2: 3}
     with pytest.raises(DataError, match="d: no split 4; its folds are numbered 1 to 3"):
@@ -184,8 +184,8 @@ def test_three_people_make_three_folds(video_list: MakeList) -> None:
 
 def test_the_order_of_the_list_does_not_matter(video_list: MakeList) -> None:
     samples = video_list([(f"g{index % 7}", index % 2) for index in range(50)]).samples
-    forward = {frozenset(test) for test in tested_folds(samples, num_folds=5)}
-    assert forward == {frozenset(test) for test in tested_folds(samples[::-1], num_folds=5)}
+    forward = {frozenset(test) for test in every_fold(samples, num_folds=5)}
+    assert forward == {frozenset(test) for test in every_fold(samples[::-1], num_folds=5)}
 
 
 def test_no_group_no_folds(video_list: MakeList) -> None:
