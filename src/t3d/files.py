@@ -1,4 +1,4 @@
-"""Files that a reader never sees half written, and that leave nothing behind when writing fails."""
+"""Write files at once: a reader never sees half of one, and a failed write leaves nothing behind."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def complete(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Give the name to write under; the file gets its own when the block ends well, else it is removed.
+    """Give a temporary name to write under; the file gets its own when the block ends well, else it is removed.
 
     Args:
         path: The file.
@@ -27,15 +27,8 @@ def complete(path: Path, *, shared: bool = False) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    """What the user takes away from others; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8; what no Unicode text can hold, such as a file's name of arbitrary bytes, is spelt out."""
+    """Write UTF-8; what Unicode cannot hold, such as bytes of a file's name, is written as backslash escapes."""
     with complete(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -47,3 +40,10 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, buffer.getvalue())
+
+
+def _umask() -> int:
+    """Permissions the user withholds from new files; they can only be read by setting them."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

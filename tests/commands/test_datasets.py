@@ -4,6 +4,7 @@ import pytest
 
 from program import Call, write_dataset
 from t3d.commands import _datasets as datasets
+from t3d.data import shapes
 from t3d.errors import DataError
 
 
@@ -36,7 +37,7 @@ def test_data_warns_of_shared_groups(t3d: Call, tmp_path: Path) -> None:
 def test_built_in_videos_are_rendered_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T3D_CACHE", str(tmp_path / "cache"))
     asked: list[Path] = []
-    monkeypatch.setattr(datasets, "render_shapes", lambda folder, **_: asked.append(folder) or folder)
+    monkeypatch.setattr(shapes, "render_shapes", lambda folder, **_: asked.append(folder) or folder)
     assert datasets.resolve(Path("temporal-shapes")) == tmp_path / "cache" / "temporal-shapes"
     assert asked == [tmp_path / "cache" / "temporal-shapes"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from t3d.data.formats import load_videos
-from t3d.data.reencoded import Mirror, mirror_dataset
+from t3d.data.mirror import Mirror, mirror_dataset
 from t3d.data.samples import VideoList
 from t3d.errors import DataError
 from t3d.files import write_csv

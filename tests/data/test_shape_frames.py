@@ -44,14 +44,11 @@ def test_twelve_classes_in_six_pairs() -> None:
     assert len(set(SHAPE_CLASSES)) == 12
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("event_range", RANGES)
 @pytest.mark.parametrize(("first", "second"), MIRRORED)
-@pytest.mark.parametrize("num_frames", [16, 31, 32])
-def test_twins_are_exact_reversals(
-    first: str, second: str, event_range: EventRange, seed: int, num_frames: int
-) -> None:
-    video = draw(event_range, seed=seed)
+@pytest.mark.parametrize("num_frames", [16, 31])
+def test_twins_are_exact_reversals(first: str, second: str, event_range: EventRange, num_frames: int) -> None:
+    video = draw(event_range)
     forward = shape_frames(first, video, num_frames=num_frames)
     backward = shape_frames(second, video, num_frames=num_frames)
     assert forward.shape == (num_frames, 64, 64, 3)
@@ -60,14 +57,14 @@ def test_twins_are_exact_reversals(
 
 
 @pytest.mark.parametrize("event_range", RANGES)
-@pytest.mark.parametrize("num_frames", [16, 31, 32])
+@pytest.mark.parametrize("num_frames", [16, 31])
 def test_every_start_is_equally_likely_so_time_can_be_reversed(event_range: EventRange, num_frames: int) -> None:
     duration = DURATIONS[event_range][num_frames]
     num_starts = num_frames - duration + 1
     held = []
     for index in range(num_starts):
         video = replace(plain(event_range), start=(index + 0.5) / num_starts)
-        steps = shape_frames("grow", video, num_frames=num_frames).diff(dim=0).flatten(1).any(dim=1)
+        steps = shape_frames("grow", video, num_frames=num_frames, edge=32).diff(dim=0).flatten(1).any(dim=1)
         moving = steps.nonzero().flatten().tolist()
         before, after = moving[0], num_frames - 2 - moving[-1]
         assert moving == list(range(moving[0], moving[-1] + 1))
@@ -76,7 +73,7 @@ def test_every_start_is_equally_likely_so_time_can_be_reversed(event_range: Even
     assert held == expected  # frames that show the picture before and after; at the ends it is the event's own
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("action", "axis"), [("move_left", 0), ("move_up", 1)])
 def test_moves_go_where_their_name_says(action: str, axis: int, seed: int) -> None:
     video = plain(seed=seed)
@@ -90,7 +87,7 @@ def test_moves_go_where_their_name_says(action: str, axis: int, seed: int) -> No
     assert step[:, 1 - axis].abs().max() < 0.3
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_turns_go_clockwise_on_a_screen_by_the_drawn_angle(seed: int) -> None:
     video = plain(seed=seed)
     assert 150 <= math.degrees(video.turn) <= 270
@@ -132,7 +129,7 @@ def test_the_upper_lamp_flashes_before_the_lower() -> None:
 @pytest.mark.parametrize("event_range", RANGES)
 @pytest.mark.parametrize("action", SHAPE_CLASSES)
 def test_the_shape_contrasts_and_stays_whole_in_every_frame(action: str, event_range: EventRange) -> None:
-    for seed in range(10):
+    for seed in range(3):
         video = draw(event_range, seed=seed)
         luminance = shape_frames(action, video).double().mean(dim=-1)  # (T, H, W)
         border = torch.cat([luminance[:, 0], luminance[:, -1], luminance[:, :, 0], luminance[:, :, -1]], dim=1)

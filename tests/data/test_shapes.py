@@ -15,6 +15,13 @@ from t3d.data.splits import check_disjoint
 from t3d.errors import DataError
 
 SMALL = {"num_train_per_class": 3, "num_test_per_class": 3, "num_frames": 8, "edge": 16}
+TINY = SMALL | {"num_train_per_class": 1, "num_test_per_class": 1}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of each class and part."""
+    return render_shapes(tmp_path_factory.mktemp("shapes") / "tiny", **TINY)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +69,10 @@ def test_no_two_videos_share_a_draw(rendered: Path) -> None:
     assert distances.min() > 0.5
 
 
-def test_equal_seeds_give_equal_files_and_others_do_not(rendered: Path, tmp_path: Path) -> None:
-    assert contents(render_shapes(tmp_path / "again", **SMALL)) == contents(rendered)
-    other = contents(render_shapes(tmp_path / "other", **SMALL, seed=1))
-    assert not any(other[name] == data for name, data in contents(rendered).items() if name.endswith(".mp4"))
+def test_another_seed_gives_other_files(tiny: Path, tmp_path: Path) -> None:
+    one, other = contents(tiny), contents(render_shapes(tmp_path / "set", **TINY, seed=1))
+    assert one.keys() == other.keys()
+    assert not any(other[name] == data for name, data in one.items() if name.endswith(".mp4"))
 
 
 def test_a_complete_folder_is_left_alone(rendered: Path) -> None:
@@ -84,19 +91,19 @@ def _stop_after(count: int) -> Callable[[int, int], None]:
     return progress
 
 
-def test_an_interrupted_rendering_goes_on_where_it_stopped(rendered: Path, tmp_path: Path) -> None:
+def test_an_interrupted_rendering_goes_on_where_it_stopped_to_equal_files(tiny: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):
-        render_shapes(root, **SMALL, progress=_stop_after(5))
+        render_shapes(root, **TINY, progress=_stop_after(5))
     assert not root.exists()
     finished = {
         path.name: path.stat().st_mtime_ns for path in (tmp_path / ".set.partial/train/cross_then_disc").iterdir()
     }
     calls: list[tuple[int, int]] = []
-    render_shapes(root, **SMALL, progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(done, 72) for done in range(1, 73)]
+    render_shapes(root, **TINY, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 24) for done in range(1, 25)]
     assert {path.name: path.stat().st_mtime_ns for path in (root / "train/cross_then_disc").iterdir()} == finished
-    assert contents(root) == contents(rendered)
+    assert contents(root) == contents(tiny)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
@@ -104,10 +111,9 @@ def test_other_arguments_replace_what_was_rendered_before(tmp_path: Path) -> Non
     root = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):
         render_shapes(root, **SMALL, seed=7, progress=_stop_after(1))
-    tiny = SMALL | {"num_train_per_class": 1, "num_test_per_class": 1}
-    render_shapes(root, **tiny)
+    render_shapes(root, **TINY)
     assert len(list(root.rglob("*.mp4"))) == 24
-    render_shapes(root, **tiny, seed=2)
+    render_shapes(root, **TINY, seed=2)
     assert json.loads((root / "shapes.json").read_text())["seed"] == 2
 
 

@@ -8,8 +8,8 @@ import torch
 
 from t3d.data.formats import load_videos
 from t3d.data.formats.ucf101 import read_ucf101_list
-from t3d.data.samples import VideoList
-from t3d.data.splits import carve_validation, check_disjoint, take_labels
+from t3d.data.samples import UNLABELLED, NoSuchSubsetError, Sample, VideoList
+from t3d.data.splits import carve_validation, check_disjoint, group_kfold, hold_out, take_labels
 from t3d.errors import ConfigError, DataError
 
 MakeList = Callable[..., VideoList]
@@ -19,7 +19,7 @@ def carve(videos: VideoList, *, fraction: float = 0.2, seed: int = 0) -> tuple[V
     return carve_validation(videos, fraction=fraction, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("group_size", [1, 3, 7])
 def test_whole_groups_go_and_every_class_keeps_its_share(video_list: MakeList, seed: int, group_size: int) -> None:
     videos = video_list([(f"g{index // group_size}-{index % 2}", index % 2) for index in range(140)])
@@ -146,3 +146,110 @@ def test_classes_with_too_few_labels_keep_what_they_have_and_are_named(video_lis
 def test_amounts_that_make_no_sense_are_refused(video_list: MakeList, wanted: dict[str, float], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         take(video_list([("g", 0)]), **wanted)
+
+
+MakeList = Callable[..., VideoList]
+
+
+def every_fold(samples: tuple[Sample, ...], *, num_folds: int) -> list[tuple[Sample, ...]]:
+    return [group_kfold(samples, "test", split=split, where="d") for split in range(1, num_folds + 1)]
+
+
+def test_every_video_is_tested_once_and_trained_in_all_other_folds(video_list: MakeList) -> None:
+    samples = video_list([(f"g{index // 3}", index % 2) for index in range(60)]).samples
+    tests = every_fold(samples, num_folds=5)
+    assert sorted(sample.name for test in tests for sample in test) == sorted(sample.name for sample in samples)
+    for split, test in enumerate(tests, start=1):
+        train = group_kfold(samples, "train", split=split, where="d")
+        assert set(train) | set(test) == set(samples)
+        assert not {sample.group for sample in train} & {sample.group for sample in test}
+
+
+def test_folds_are_alike_in_every_class_when_each_file_is_its_own_group(video_list: MakeList) -> None:
+    samples = video_list([(f"g{index}", int(index >= 10)) for index in range(40)]).samples
+    for test in every_fold(samples, num_folds=5):
+        assert Counter(sample.label for sample in test) == {0: 2, 1: 6}
+
+
+def test_three_people_make_three_folds(video_list: MakeList) -> None:
+    samples = video_list([(f"p{index % 3}", index // 9) for index in range(27)], num_labels=3).samples
+    for test in every_fold(samples, num_folds=3):
+        assert len({sample.group for sample in test}) == 1
+        assert Counter(sample.label for sample in test) == {0: 3, 1: 3, 2: 3}
+    with pytest.raises(DataError, match="d: no split 4; its folds are numbered 1 to 3"):
+        group_kfold(samples, "test", split=4, where="d")
+    with pytest.raises(DataError, match="no split 0"):
+        group_kfold(samples, "test", split=0, where="d")
+
+
+def test_the_order_of_the_list_does_not_matter(video_list: MakeList) -> None:
+    samples = video_list([(f"g{index % 7}", index % 2) for index in range(50)]).samples
+    forward = {frozenset(test) for test in every_fold(samples, num_folds=5)}
+    assert forward == {frozenset(test) for test in every_fold(samples[::-1], num_folds=5)}
+
+
+def test_no_group_no_folds(video_list: MakeList) -> None:
+    samples = video_list([("me", 0), ("me", 1)]).samples
+    with pytest.raises(DataError, match="all 2 videos are one group"):
+        group_kfold(samples, "train", split=1, where="d")
+    with pytest.raises(NoSuchSubsetError, match="no validation videos; carve"):
+        group_kfold(samples, "validation", split=1, where="d")
+
+
+def test_a_class_of_one_group_cannot_be_tested(video_list: MakeList) -> None:
+    samples = video_list([("a", 0), ("b", 1), ("c", 1)]).samples
+    tested = []
+    refusals = []
+    for split in (1, 2, 3):
+        try:
+            tested += group_kfold(samples, "test", split=split, where="d")
+        except DataError as error:
+            refusals.append(str(error))
+    assert [sample.label for sample in tested] == [1, 1]
+    assert [message.partition("holds ")[2] for message in refusals] == [
+        "all videos of the class of 0.mp4; add videos of other groups"
+    ]
+
+
+def held(videos: VideoList, *, fraction: float = 0.2, seed: int = 0) -> tuple[VideoList, VideoList]:
+    return hold_out(videos, fraction=fraction, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whole_groups_are_held_out(video_list: MakeList, seed: int) -> None:
+    videos = video_list([(f"g{index // 3}", UNLABELLED) for index in range(150)], num_labels=0)
+    train, validation = held(videos, seed=seed)
+    assert set(train.samples) | set(validation.samples) == set(videos.samples)
+    assert not {sample.group for sample in train.samples} & {sample.group for sample in validation.samples}
+    assert len(validation.samples) == 30
+    assert list(validation.samples) == [sample for sample in videos.samples if sample in validation.samples]
+    assert "less 10 of 50 groups held out" in train.split
+    assert validation.split == "held out: 10 of 50 groups of split 1 train"
+
+
+def test_the_generator_decides_what_is_held_out(video_list: MakeList) -> None:
+    videos = video_list([(f"g{index}", UNLABELLED) for index in range(40)], num_labels=0)
+    assert held(videos, seed=1) == held(videos, seed=1)
+    assert held(videos, seed=1)[1].samples != held(videos, seed=2)[1].samples
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+@pytest.mark.parametrize("seed", range(2))
+def test_two_groups_are_on_either_side(video_list: MakeList, fraction: float, seed: int) -> None:
+    sides = held(video_list([(f"g{index}", UNLABELLED) for index in range(9)]), fraction=fraction, seed=seed)
+    assert sorted(len(side.samples) for side in sides) == [2, 7]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_one_long_video_stays_where_it_outweighs_the_share(video_list: MakeList, seed: int) -> None:
+    videos = video_list([("film", UNLABELLED)] * 80 + [(f"g{index}", UNLABELLED) for index in range(20)])
+    _, validation = held(videos, fraction=0.1, seed=seed)
+    assert len(validation.samples) == 10
+    assert "film" not in {sample.group for sample in validation.samples}
+
+
+def test_too_few_videos(video_list: MakeList) -> None:
+    few = video_list([("a", UNLABELLED)] * 50 + [("b", UNLABELLED), ("c", UNLABELLED)])
+    with pytest.raises(DataError, match=r"/r: too few videos to hold some out: 3 different files"):
+        held(few)
+    assert [len(side.samples) for side in held(video_list([(name, UNLABELLED) for name in "abcd"]))] == [2, 2]

@@ -4,10 +4,9 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-import torch
 
 from t3d.data.samples import UNLABELLED, VideoList
-from t3d.data.unlabelled import hold_out, load_unlabelled
+from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import DataError
 
 Write = Callable[..., Path]
@@ -177,47 +176,3 @@ def test_the_real_videos_are_all_found(shared_data: Path) -> None:
     videos = load_unlabelled(shared_data / "weizmann4")
     assert {sample.path for sample in videos.samples} == set(expected)
     assert len(videos.samples) == len(expected) > 0
-
-
-def held(videos: VideoList, *, fraction: float = 0.2, seed: int = 0) -> tuple[VideoList, VideoList]:
-    return hold_out(videos, fraction=fraction, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_whole_groups_are_held_out(video_list: MakeList, seed: int) -> None:
-    videos = video_list([(f"g{index // 3}", UNLABELLED) for index in range(150)], num_labels=0)
-    train, judge = held(videos, seed=seed)
-    assert set(train.samples) | set(judge.samples) == set(videos.samples)
-    assert not {sample.group for sample in train.samples} & {sample.group for sample in judge.samples}
-    assert len(judge.samples) == 30
-    assert list(judge.samples) == [sample for sample in videos.samples if sample in judge.samples]
-    assert "less 10 of 50 groups held out" in train.split
-    assert judge.split == "held out: 10 of 50 groups of split 1 train"
-
-
-def test_the_generator_decides(video_list: MakeList) -> None:
-    videos = video_list([(f"g{index}", UNLABELLED) for index in range(40)], num_labels=0)
-    assert held(videos, seed=1) == held(videos, seed=1)
-    assert held(videos, seed=1)[1].samples != held(videos, seed=2)[1].samples
-
-
-@pytest.mark.parametrize("fraction", [0.001, 0.999])
-@pytest.mark.parametrize("seed", range(3))
-def test_two_groups_are_on_either_side(video_list: MakeList, fraction: float, seed: int) -> None:
-    sides = held(video_list([(f"g{index}", UNLABELLED) for index in range(9)]), fraction=fraction, seed=seed)
-    assert sorted(len(side.samples) for side in sides) == [2, 7]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_one_long_video_stays_where_it_outweighs_the_share(video_list: MakeList, seed: int) -> None:
-    videos = video_list([("film", UNLABELLED)] * 80 + [(f"g{index}", UNLABELLED) for index in range(20)])
-    _, judge = held(videos, fraction=0.1, seed=seed)
-    assert len(judge.samples) == 10
-    assert "film" not in {sample.group for sample in judge.samples}
-
-
-def test_too_few_videos(video_list: MakeList) -> None:
-    few = video_list([("a", UNLABELLED)] * 50 + [("b", UNLABELLED), ("c", UNLABELLED)])
-    with pytest.raises(DataError, match=r"/r: too few videos to hold some out: 3 different files"):
-        held(few)
-    assert [len(side.samples) for side in held(video_list([(name, UNLABELLED) for name in "abcd"]))] == [2, 2]

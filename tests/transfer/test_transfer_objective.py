@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from t3d.data.clips import Choice, ClipKey, EpochSampler
+from t3d.data.clips import ClipKey, EpochSampler, RngStream
 from t3d.data.samples import UNLABELLED, Sample
 from t3d.errors import DataError, DecodeError
 from t3d.training.loop import Callbacks, Learner, fit
@@ -410,7 +410,7 @@ def _judged(network: MatchingNetwork, pairs: PairClips, indices: list[int]) -> t
     """Mean over the places of half a match and half a mismatch, one at a time."""
     loss_sum, hit_sum = 0.0, 0.0
     for index in indices:
-        pair = pairs[ClipKey(Choice.HELD_OUT_PAIRS, index)]
+        pair = pairs[ClipKey(RngStream.HELD_OUT_PAIRS, index)]
         assert isinstance(pair, Pair)
         loss, hits = _by_hand(network.eval(), collate_pairs([pair]), [(0, 0, 1), (0, 1, 0)])
         loss_sum, hit_sum = loss_sum + loss.item(), hit_sum + hits
@@ -438,7 +438,7 @@ def test_held_out_pairs_are_the_same_every_time(held_out: PairClips, learner: Ma
     before = {name: value.clone() for name, value in judged.network.state_dict().items()}
     assert all(value.equal(before[name]) for name, value in _network().state_dict().items())
     epochs = [[held_out[ClipKey(epoch, index)].teacher_views for index in range(6)] for epoch in range(8)]  # type: ignore[union-attr]
-    same = [held_out[ClipKey(Choice.HELD_OUT_PAIRS, index)].teacher_views for index in range(6)]  # type: ignore[union-attr]
+    same = [held_out[ClipKey(RngStream.HELD_OUT_PAIRS, index)].teacher_views for index in range(6)]  # type: ignore[union-attr]
     assert not any(all(a.equal(b) for a, b in zip(epoch, same, strict=True)) for epoch in epochs)
 
 

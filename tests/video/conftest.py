@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -28,9 +29,24 @@ def drifting() -> Callable[..., Pictures]:
 
 @pytest.fixture(scope="session")
 def encode(drifting: Callable[..., Pictures]) -> Callable[..., Path]:
-    """Write a file with FFmpeg's own encoders; skips where this build of FFmpeg lacks one."""
+    """Write a file with FFmpeg's own encoders; skips where this build of FFmpeg lacks one.
 
-    def write(
+    Files of the 60 plain frames are encoded once for all tests.
+    """
+    written: dict[str, bytes] = {}
+
+    def write(path: Path, codec: str, **settings: Any) -> Path:  # noqa: ANN401  (those of `write_anew`)
+        if codec not in av.codecs_available:
+            pytest.skip(f"this FFmpeg has no encoder {codec}")
+        if settings.get("pictures") or settings.get("times"):
+            return write_anew(path, codec, **settings)
+        key = repr((path.suffix, codec, sorted(settings.items())))
+        if key not in written:
+            written[key] = write_anew(path, codec, **settings).read_bytes()
+        path.write_bytes(written[key])
+        return path
+
+    def write_anew(
         path: Path,
         codec: str,
         *,
@@ -42,8 +58,6 @@ def encode(drifting: Callable[..., Pictures]) -> Callable[..., Path]:
         rotation: tuple[float, bool] = (0, False),
         **settings: int,
     ) -> Path:
-        if codec not in av.codecs_available:
-            pytest.skip(f"this FFmpeg has no encoder {codec}")
         pictures = pictures or drifting(60)
         with av.open(str(path), "w", options=container_options or {}) as container:
             stream = container.add_stream(codec, rate=25, options=options or {})

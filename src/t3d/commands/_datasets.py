@@ -1,26 +1,32 @@
-"""Find the videos a command was pointed at, and say how they are opened: as pictures, or as optical flow."""
+"""Find the videos that DATA names, and choose how they are opened: as frames, or as optical flow.
+
+Heavy libraries are imported where they are used, so that wrong paths are refused at once.
+"""
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t3d.commands._console import bar, say
 from t3d.commands._output import alone, make_folder
-from t3d.data.clips import OpenVideo
 from t3d.data.formats import load_videos
 from t3d.data.reencoded import read_description
 from t3d.data.samples import Subset, VideoList
-from t3d.data.shapes import render_shapes
 from t3d.errors import DataError
-from t3d.video.decode import open_video
-from t3d.video.optical_flow import flow_kind, open_flow
 from t3d.video.spec import PixelSpec
+
+if TYPE_CHECKING:
+    from t3d.data.clips import OpenVideo
+else:
+    OpenVideo = Callable
 
 BUILT_IN = "temporal-shapes"
 
 
 def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -> VideoList:
-    """Load one list of a dataset; its warnings are for the caller to show, once nothing worse has come up."""
+    """Load one list of a dataset; the caller shows its warnings once no error can follow."""
     return load_videos(resolve(data), subset=subset, split=split, format=format)
 
 
@@ -46,18 +52,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("T3D_CACHE") or Path(base) / "t3d")
 
 
-def _render(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        alone(folder.with_name(f"{folder.name}.lock")),
-        bar("rendering temporal shapes", total=None) as progress,
-    ):
-        task = progress.task_ids[0]
-        return render_shapes(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
-
-
 def video_source(pixels: PixelSpec, *, backend: str, keep_flow: bool = True) -> OpenVideo:
-    """What opens a path for a network with this input.
+    """A function that opens a video as the input of a network.
 
     Args:
         pixels: What the network sees.
@@ -68,10 +64,26 @@ def video_source(pixels: PixelSpec, *, backend: str, keep_flow: bool = True) -> 
         ConfigError: OpenCV is not installed and flow needs it, or the cache folder cannot be made.
     """
     if pixels.modality != "flow":
+        from t3d.video.decode import open_video
+
         return partial(open_video, backend=backend)
+    from t3d.video.optical_flow import flow_kind, open_flow
+
     folder = cache_folder() / "flow" / flow_kind(pixels, backend=backend)
     if not keep_flow:
         return partial(open_flow, pixels=pixels, backend=backend)
     if not folder.exists():
         say(f"optical flow is computed when a video is first read, which takes its time, and kept in {folder}")
     return partial(open_flow, pixels=pixels, folder=make_folder(folder), backend=backend)
+
+
+def _render(folder: Path) -> Path:
+    from t3d.data.shapes import render_shapes
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        alone(folder.with_name(f"{folder.name}.lock")),
+        bar("rendering temporal shapes", total=None) as progress,
+    ):
+        task = progress.task_ids[0]
+        return render_shapes(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))

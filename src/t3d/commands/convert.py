@@ -8,8 +8,7 @@ from typing import Any
 from t3d.commands._console import warn
 from t3d.commands._output import make_folder
 from t3d.config import ConvertConfig
-from t3d.data.lists import read_label_file
-from t3d.data.samples import sorted_labels
+from t3d.data.labels import read_label_file, sorted_labels
 from t3d.errors import CheckpointError, ConfigError, DataError
 from t3d.models import LAYOUTS, create_model, read_published
 from t3d.models.checkpoints import ModelCard, save_weights

@@ -10,11 +10,9 @@ from rich.table import Table
 from t3d.commands._console import console, warn
 from t3d.commands._datasets import find_videos
 from t3d.config import DataConfig
-from t3d.data.clips import frames_of
 from t3d.data.samples import NoSuchSubsetError, Subset, VideoList
 from t3d.data.splits import check_disjoint
 from t3d.errors import DataError, DecodeError
-from t3d.video.decode import open_video
 
 SUBSETS: tuple[Subset, ...] = ("train", "validation", "test")
 
@@ -62,14 +60,18 @@ def show(summary: DataSummary, config: DataConfig) -> int:
 
 
 def _decode_all(lists: dict[str, VideoList]) -> list[str]:
+    from t3d.data.clips import frames_of  # the lists alone need no PyTorch
+    from t3d.video.decode import open_video
+    from t3d.video.reader import FRAMES_AT_ONCE
+
     failures = []
     samples = [sample for videos in lists.values() for sample in videos.samples]
     for sample in track(samples, description="decoding", console=console, transient=True):
         try:
             with open_video(sample.path) as video:
                 first, last = frames_of(video, sample)
-                for start in range(first, last, 16):
-                    video.frames(range(start, min(start + 16, last)))
+                for start in range(first, last, FRAMES_AT_ONCE):
+                    video.frames(range(start, min(start + FRAMES_AT_ONCE, last)))
         except DecodeError as error:
             failures.append(str(error))
     return failures

@@ -18,7 +18,7 @@ from t3d.commands._datasets import video_source
 from t3d.commands._devices import scoring_fabric
 from t3d.commands._output import make_folder
 from t3d.config import PredictConfig
-from t3d.data.lists import VIDEO_SUFFIXES
+from t3d.data.folders import VIDEO_SUFFIXES
 from t3d.errors import DataError
 from t3d.evaluation.timeline import write_timeline
 from t3d.inference.classifier import Classifier, Prediction, as_prediction, as_sample

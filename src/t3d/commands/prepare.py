@@ -1,4 +1,4 @@
-"""Re-encode every video of a dataset once, so that training reads it faster; what is done already is not done again."""
+"""Re-encode every video of a dataset once, so that training reads it faster; a repeated command goes on."""
 
 import json
 import os
@@ -6,24 +6,19 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import av
 
 from t3d import __version__
 from t3d.commands._console import counted, warn
 from t3d.commands._datasets import resolve
 from t3d.commands._output import alone, make_folder
 from t3d.config import PrepareConfig
-from t3d.data.clips import frames_of
+from t3d.data.mirror import TABLE_NAME, Mirror, Piece, mirror_dataset
 from t3d.data.reencoded import (
     DESCRIPTION,
-    TABLE_NAME,
     Entry,
-    Mirror,
-    Piece,
-    mirror_dataset,
     note_begun,
     note_done,
     read_description,
@@ -33,8 +28,62 @@ from t3d.data.reencoded import (
 from t3d.errors import ConfigError, DecodeError, T3DError
 from t3d.files import complete, write_csv, write_text
 from t3d.system import in_processes
-from t3d.video.pyav_reader import PyAVVideo
-from t3d.video.reencode import NotFaithfulError, PreparedForm, prepare_video
+from t3d.video.spec import PreparedForm
+
+FAILED = "failed.csv"
+
+
+def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
+    """Plan the copy, make what is missing of it, and describe it.
+
+    Raises:
+        ConfigError: The folder holds something else, was prepared otherwise, or is in use.
+        DataError: There is no dataset, or no video in it.
+        T3DError: A file cannot be written, or a process died.
+    """
+    root, folder = resolve(config.data), config.output
+    mirror = mirror_dataset(root, format=config.format, trim=config.trim)
+    if mirror.missing:
+        total = len(mirror.missing) + len(mirror.pieces)
+        warn(f"{len(mirror.missing)} of {total} listed videos are not there, the first {mirror.missing[0]}; left out")
+    form = PreparedForm(short_side=config.short_side, keyframes=config.keyframes, crf=config.crf)
+    settings: dict[str, Any] = {"source": str(root.resolve()), **asdict(form), "trim": config.trim}
+    _check_folder(folder, root, settings, overwrite=config.overwrite)
+    make_folder(folder)
+    with alone(folder / ".lock", wait=False):
+        known = read_manifest(folder)
+        if known and read_description(folder).get("settings") != settings:
+            _remove(folder, known)
+        versions = {"t3d": __version__, "pyav": version("av")}
+        description: dict[str, Any] = {"settings": settings, "versions": versions, "command": command}
+        _write_description(folder, {**description, "complete": False})
+        kept = _kept(folder, mirror)
+        _copy_lists(folder, mirror)
+        tasks = [Task(piece=piece, folder=folder, form=form) for piece in mirror.pieces if piece.target not in kept]
+        entries = [*kept.values(), *_made(folder, tasks, num_workers=_num_workers(config))]
+        failed = [entry for entry in entries if entry.error]
+        _write_table(folder, mirror, uncut={entry.path for entry in failed})
+        _write_failures(folder, failed)
+        description = {**description, "complete": True, **_totals(entries)}
+        _write_description(folder, description)
+    return description
+
+
+def show(description: dict[str, Any], config: PrepareConfig) -> int:
+    """Print what the folder holds now; exit code 1 where some are copies of the original as it was."""
+    before, after = description["bytes_before"], description["bytes_after"]
+    print(
+        f"{config.output}: {description['videos']} videos, {description['frames']} frames, "
+        f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now ({after / max(before, 1):.2f} x)"
+    )
+    if description["undecodable"]:
+        print(f"{description['undecodable']} cannot be decoded and fail as before: {config.output / FAILED} says why")
+    if description["unprepared"]:
+        print(
+            f"{description['unprepared']} cannot be prepared so that they show the same, and are copies of the "
+            f"originals, to be used like the others: {config.output / FAILED} says why"
+        )
+    return int(description["undecodable"] + description["unprepared"] > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,89 +126,6 @@ def prepare_piece(task: Task) -> Entry:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Made:
-    """What came of it: a file, or why there is none."""
-
-    num_frames: int = 0
-    crf: int | None = None
-    error: str = ""
-    decodable: bool = True
-
-
-def _prepared(task: Task, target: Path) -> _Made:
-    """Encode more and more finely, without loss in the end, until the file shows what the original does."""
-    made = _Made()
-    try:
-        with PyAVVideo(task.piece.source.path) as video:
-            first, last = frames_of(video, task.piece.source)
-            for crf in dict.fromkeys((task.form.crf, task.form.crf // 2, task.form.crf // 4, 0)):
-                try:
-                    prepare_video(video, target, replace(task.form, crf=crf), first=first, last=last)
-                    return _Made(num_frames=last - first, crf=crf)
-                except NotFaithfulError as reason:
-                    made = _Made(error=str(reason))
-    except DecodeError as reason:
-        made = _Made(error=str(reason), decodable=False)
-    return made
-
-
-FAILED = "failed.csv"
-
-
-def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
-    """Plan the copy, make what is missing of it, and describe it.
-
-    Raises:
-        ConfigError: The folder holds something else, was prepared otherwise, or is in use.
-        DataError: There is no dataset, or no video in it.
-        T3DError: A file cannot be written, or a process died.
-    """
-    root, folder = resolve(config.data), config.output
-    mirror = mirror_dataset(root, format=config.format, trim=config.trim)
-    if mirror.missing:
-        total = len(mirror.missing) + len(mirror.pieces)
-        warn(f"{len(mirror.missing)} of {total} listed videos are not there, the first {mirror.missing[0]}; left out")
-    form = PreparedForm(short_side=config.short_side, keyframes=config.keyframes, crf=config.crf)
-    settings: dict[str, Any] = {"source": str(root.resolve()), **asdict(form), "trim": config.trim}
-    _check_folder(folder, root, settings, overwrite=config.overwrite)
-    make_folder(folder)
-    with alone(folder / ".lock", wait=False):
-        known = read_manifest(folder)
-        if known and read_description(folder).get("settings") != settings:
-            _remove(folder, known)
-        versions = {"t3d": __version__, "pyav": av.__version__}
-        description: dict[str, Any] = {"settings": settings, "versions": versions, "command": command}
-        _write_description(folder, {**description, "complete": False})
-        kept = _kept(folder, mirror)
-        _copy_lists(folder, mirror)
-        tasks = [Task(piece=piece, folder=folder, form=form) for piece in mirror.pieces if piece.target not in kept]
-        entries = [*kept.values(), *_made(folder, tasks, num_workers=_num_workers(config))]
-        failed = [entry for entry in entries if entry.error]
-        _write_table(folder, mirror, uncut={entry.path for entry in failed})
-        _write_failures(folder, failed)
-        description = {**description, "complete": True, **_totals(entries)}
-        _write_description(folder, description)
-    return description
-
-
-def show(description: dict[str, Any], config: PrepareConfig) -> int:
-    """Say what there is now; exit code 1 where some are copies of the original as it was."""
-    before, after = description["bytes_before"], description["bytes_after"]
-    print(
-        f"{config.output}: {description['videos']} videos, {description['frames']} frames, "
-        f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now ({after / max(before, 1):.2f} x)"
-    )
-    if description["undecodable"]:
-        print(f"{description['undecodable']} cannot be decoded and fail as before: {config.output / FAILED} says why")
-    if description["unprepared"]:
-        print(
-            f"{description['unprepared']} cannot be prepared so that they show the same, and are copies of the "
-            f"originals, to be used like the others: {config.output / FAILED} says why"
-        )
-    return int(description["undecodable"] + description["unprepared"] > 0)
-
-
 def _num_workers(config: PrepareConfig) -> int:
     return (os.cpu_count() or 1) if config.workers is None else config.workers
 
@@ -169,7 +135,8 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
     home = root.resolve() if root.is_dir() else root.resolve().parent
     if folder.resolve() == home or (root.is_dir() and folder.resolve().is_relative_to(home)):
         raise ConfigError(f"{folder}: lies in the dataset itself; name a folder elsewhere")
-    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):  # a lock, halves of files
+    # Names of locks and partial files begin with a dot.
+    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         before = read_description(folder).get("settings")
         if before is None and not any(read_manifest(folder).values()):  # other programs call a file so, too
             raise ConfigError(f"{folder}: holds other files; name a new folder")
@@ -183,7 +150,7 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
 
 
 def _flag(name: str, value: object) -> str:
-    """A setting as the command line has it."""
+    """A setting as it is written on the command line."""
     if name == "source":
         return f"from {value}"
     flag = f"--{name.replace('_', '-')}"
@@ -205,16 +172,16 @@ def _kept(folder: Path, mirror: Mirror) -> dict[str, Entry]:
 
 
 def _remove(folder: Path, paths: Iterable[str], *, kept: Iterable[Entry] = ()) -> None:
-    """Remove files, and only then forget that they are ours."""
+    """Remove files, and only then their lines in the manifest."""
     for path in paths:
         (folder / path).unlink(missing_ok=True)
         _remove_empty((folder / path).parent, within=folder)
     write_manifest(folder, kept)
-    _remove_halves(folder)
+    _remove_partial_files(folder)
 
 
 def _remove_empty(place: Path, *, within: Path) -> None:
-    """Remove folders that hold nothing any more."""
+    """Remove a folder and those above it while they are empty."""
     while place != within and place.is_dir() and not any(place.iterdir()):
         place.rmdir()
         place = place.parent
@@ -228,7 +195,7 @@ def _made(folder: Path, tasks: Sequence[Task], *, num_workers: int) -> list[Entr
                 note_done(folder, entry)
                 entries.append(entry)
     finally:
-        _remove_halves(folder)
+        _remove_partial_files(folder)
     return entries
 
 
@@ -238,8 +205,8 @@ def _begun(folder: Path, tasks: Iterable[Task]) -> Iterator[Task]:
         yield task
 
 
-def _remove_halves(folder: Path) -> None:
-    """Remove what killed processes left."""
+def _remove_partial_files(folder: Path) -> None:
+    """Remove the partial files of killed processes."""
     for path in folder.rglob(".*.partial*"):
         path.unlink(missing_ok=True)
 
@@ -280,3 +247,34 @@ def _totals(entries: Sequence[Entry]) -> dict[str, int]:
 
 def _write_description(folder: Path, description: dict[str, Any]) -> None:
     write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """An encoded file, or the reason why there is none."""
+
+    num_frames: int = 0
+    crf: int | None = None
+    error: str = ""
+    decodable: bool = True
+
+
+def _prepared(task: Task, target: Path) -> _Made:
+    """Encode more and more finely, without loss in the end, until the file shows what the original does."""
+    from t3d.data.clips import frames_of  # wrong paths and folders are refused before PyTorch is imported
+    from t3d.video.pyav_reader import PyAVVideo
+    from t3d.video.reencode import NotFaithfulError, prepare_video
+
+    made = _Made()
+    try:
+        with PyAVVideo(task.piece.source.path) as video:
+            first, last = frames_of(video, task.piece.source)
+            for crf in dict.fromkeys((task.form.crf, task.form.crf // 2, task.form.crf // 4, 0)):
+                try:
+                    prepare_video(video, target, replace(task.form, crf=crf), first=first, last=last)
+                    return _Made(num_frames=last - first, crf=crf)
+                except NotFaithfulError as reason:
+                    made = _Made(error=str(reason))
+    except DecodeError as reason:
+        made = _Made(error=str(reason), decodable=False)
+    return made

@@ -30,10 +30,11 @@ from t3d.commands._training import (
 )
 from t3d.config import ProbeOptions, TransferConfig
 from t3d.config.presets import preset
-from t3d.data.clips import Choice, OpenVideo, seeded
+from t3d.data.clips import OpenVideo, RngStream, seeded
 from t3d.data.samples import UNLABELLED, Sample, VideoList
+from t3d.data.splits import hold_out
 from t3d.data.trained_on import overlap_warning
-from t3d.data.unlabelled import hold_out, load_unlabelled
+from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import DataError, T3DError
 from t3d.evaluation.plots import save_figure, training_figure
 from t3d.files import write_csv, write_text
@@ -173,7 +174,7 @@ def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
         labelled = find_videos(config.data, subset="train", split=config.split, format=config.format)
         samples = tuple(replace(sample, label=UNLABELLED) for sample in labelled.samples)
         videos = replace(labelled, samples=samples, labels=())
-    generator = seeded(config.run.seed, Choice.HELD_OUT_VIDEOS, 0)
+    generator = seeded(config.run.seed, RngStream.HELD_OUT_VIDEOS, 0)
     return hold_out(videos, fraction=config.pairs.holdout_fraction, generator=generator)
 
 

@@ -19,8 +19,7 @@ from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 from t3d.data.samples import Sample
 from t3d.errors import DecodeError
 from t3d.tensors import Clip, FrameIndices, Frames, Views
-from t3d.video.clip_iterator import in_one_pass
-from t3d.video.decode import VideoReader
+from t3d.video.reader import VideoReader, iter_clips
 from t3d.video.sampling import (
     non_overlapping_clips,
     random_clip,
@@ -93,18 +92,18 @@ class TrainClips(Dataset[tuple[Clip | Views, int] | str]):
             with self.open_video(sample.path) as video:
                 first, last = frames_of(video, sample)
                 indices = first + _ordered(self._pick(last - first, generator), self.clip, generator)  # (N, T)
-                looks = [
-                    train_view(frames, self.pixels, self.augment, generator.clone_state())  # alike for all
+                views = [
+                    train_view(frames, self.pixels, self.augment, generator.clone_state())  # the same draws for all
                     for frames in self._frames(video, indices)
                 ]
         except DecodeError as error:
             return str(error)
-        return looks[0] if self.segments == 1 else torch.stack(looks), sample.label
+        return views[0] if self.segments == 1 else torch.stack(views), sample.label
 
     def _frames(self, video: VideoReader, clips: FrameIndices) -> Iterable[Frames]:
         if self.segments == 1:
             return [video.frames(clips[0])]
-        return map(torch.stack, in_one_pass(video, clips))
+        return map(torch.stack, iter_clips(video, clips))
 
     def _pick(self, video_length: int, generator: torch.Generator) -> FrameIndices:
         if self.segments == 1:
@@ -113,7 +112,7 @@ class TrainClips(Dataset[tuple[Clip | Views, int] | str]):
 
 
 def collate_train(items: Sequence[tuple[Clip | Views, int] | str]) -> TrainBatch:
-    """Stack what could be decoded; name what could not."""
+    """Stack the clips that could be decoded; list the errors of the others."""
     good = [item for item in items if not isinstance(item, str)]
     failures = [item for item in items if isinstance(item, str)]
     clips = torch.stack([clip for clip, _ in good]) if good else torch.empty(0, dtype=torch.uint8)
@@ -151,7 +150,7 @@ class EpochSampler(Sampler[ClipKey]):
         self.skip_batches = 0
 
     def start(self, epoch: int, *, skip_batches: int = 0) -> None:
-        """Set what the next iteration gives: an epoch, from a batch on."""
+        """Set the epoch of the next iteration, and how many of its batches to skip."""
         self.epoch, self.skip_batches = epoch, skip_batches
 
     def __iter__(self) -> Iterator[ClipKey]:
@@ -172,7 +171,7 @@ class EpochSampler(Sampler[ClipKey]):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringClip:
-    """One clip of a video, ready to be scored; or why the video has none, or no more."""
+    """One clip of a video, ready to be scored; or the error that ended the video."""
 
     index: int
     """Position of the video in the list."""
@@ -218,10 +217,10 @@ class ScoringClips(IterableDataset[ScoringClip]):
         with self.open_video(sample.path) as video:
             first, last = frames_of(video, sample)
             clips = first + self._pick(last - first, sample)  # (N, T)
-            for indices, looks in zip(clips, in_one_pass(video, clips, self._look), strict=True):
+            for indices, crops in zip(clips, iter_clips(video, clips, self._crops), strict=True):
                 yield ScoringClip(
                     index=index,
-                    views=torch.stack(looks, dim=2),  # (crops, C, T, H, W)
+                    views=torch.stack(crops, dim=2),  # (crops, C, T, H, W)
                     frames=(int(indices.min()), int(indices.max())),
                     fps=video.fps,
                     num_clips=len(clips),
@@ -239,14 +238,14 @@ class ScoringClips(IterableDataset[ScoringClip]):
         name = zlib.crc32(os.fsencode(sample.path.name))  # a video's order depends on nothing but its file's name
         return _ordered(indices, self.clip, seeded(0, 0, name))
 
-    def _look(self, frames: Frames) -> tuple[Tensor, ...]:
-        """The crops (crops, C, H, W) of each frame: of a picture of any size, this is all that is kept."""
+    def _crops(self, frames: Frames) -> tuple[Tensor, ...]:
+        """The crops (crops, C, H, W) of each frame, which are all that is kept of it."""
         views = three_views(frames, self.pixels) if self.views.crops == 3 else centre_view(frames, self.pixels)[None]
         return views.unbind(dim=2)
 
 
-class Choice(IntEnum):
-    """What is drawn once for a run, in place of the epoch that `seeded` takes."""
+class RngStream(IntEnum):
+    """Random streams drawn from once a run; each stands in the place of the epoch that `seeded` takes."""
 
     HELD_OUT_VIDEOS = -1
     HELD_OUT_PAIRS = -2

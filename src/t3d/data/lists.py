@@ -1,12 +1,12 @@
-"""Read text files that list videos or labels, and find the listed videos on the disk."""
+"""Lists of videos as text, CSV or Parquet: their lines, their rows, and the sample that a row stands for."""
 
 import csv
 import io
-import json
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from t3d.data.samples import Sample
 from t3d.errors import DataError
@@ -86,6 +86,44 @@ def read_parquet(path: Path, *, required: Iterable[str]) -> list[Row]:
     ]
 
 
+def check_rows(rows: Sequence[Row], *, required: Sequence[str]) -> None:
+    """Refuse rows that lack a required cell, or that list the same piece of a video again.
+
+    Raises:
+        DataError: There is such a row.
+    """
+    for row in rows:
+        for column in required:
+            if not row.values[column]:
+                raise DataError(f"{row.where}: no {column}; complete the row or remove it")
+    first: dict[str, Row] = {}
+    for row in rows:
+        name = _piece_name(row)
+        if name in first:
+            raise DataError(f"{row.where}: {name} was listed before ({first[name].where}); keep one row")
+        first[name] = row
+
+
+def sample_of(row: Row, label: int) -> Sample:
+    """The sample that a row with a column `path` stands for; its path is still the row's own.
+
+    Raises:
+        DataError: `start` or `end` is no number of seconds, or the end is not after the start.
+    """
+    start, end = _seconds(row, "start"), _seconds(row, "end")
+    if end is not None and end <= (start or 0.0):
+        raise DataError(f"{row.where}: end {end:g} is not after start {start or 0.0:g}; correct the seconds")
+    return Sample(
+        name=_piece_name(row),
+        path=Path(_normal_path(row)),
+        label=label,
+        group=row.values.get("group", ""),
+        start_seconds=start,
+        end_seconds=end,
+        tag=row.values.get("tag", ""),
+    )
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -134,125 +172,23 @@ def _cell(value: object) -> str:
     return "" if absent else str(value).strip()
 
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv"})
+def _normal_path(row: Row) -> str:
+    return PurePosixPath(os.path.normpath(row.values["path"])).as_posix()
 
 
-def entries(folder: Path) -> list[str]:
-    """Names of what a folder holds, sorted, hidden ones left out; none where there is no such folder.
+def _piece_name(row: Row) -> str:
+    start, end = row.values.get("start", ""), row.values.get("end", "")
+    return _normal_path(row) + (f"#{start}-{end}" if start or end else "")
 
-    Raises:
-        DataError: The folder may not be read.
-    """
+
+def _seconds(row: Row, column: str) -> float | None:
+    text = row.values.get(column, "")
+    if not text:
+        return None
     try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
-
-
-def videos_in(folder: Path) -> list[str]:
-    """File names in a folder that end like a video's, sorted."""
-    return [name for name in entries(folder) if Path(name).suffix.lower() in VIDEO_SUFFIXES]
-
-
-def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, hidden ones left out."""
-    return [name for name in entries(folder) if (folder / name).is_dir()]
-
-
-def find_videos(
-    wanted: Iterable[Sample], places: Callable[[Sample], Iterable[Path]], *, any_suffix: bool = True
-) -> tuple[tuple[Sample, ...], tuple[Path, ...]]:
-    """Give each sample the path of its video.
-
-    Args:
-        wanted: Samples whose `path` is where the video should be; its last part is the file's name.
-        places: The folders a sample's video may be in, best first.
-        any_suffix: A file of the same name but for its suffix will do: many unpack AVI and keep MP4.
-
-    Returns:
-        The samples whose videos are there, and the paths of those that are not.
-    """
-    known = _Folders()
-    present, missing = [], []
-    for sample in wanted:
-        paths = (known.find(place, sample.path.name, any_suffix=any_suffix) for place in places(sample))
-        path = next((path for path in paths if path is not None), None)
-        if path is None:
-            missing.append(sample.path)
-        else:
-            present.append(replace(sample, path=path))
-    return tuple(present), tuple(missing)
-
-
-class _Folders:
-    """What the folders looked into so far hold."""
-
-    def __init__(self) -> None:
-        self._names: dict[Path, frozenset[str]] = {}
-        self._by_stem: dict[Path, dict[str, str]] = {}
-
-    def find(self, folder: Path, name: str, *, any_suffix: bool) -> Path | None:
-        if folder not in self._names:
-            self._names[folder] = frozenset(entries(folder))
-            self._by_stem[folder] = {Path(video).stem: video for video in videos_in(folder)} if any_suffix else {}
-        if name in self._names[folder]:
-            return folder / name
-        other = self._by_stem[folder].get(Path(name).stem)
-        return None if other is None else folder / other
-
-
-def read_label_file(path: Path) -> tuple[str, ...]:
-    """Read class names: lines of text, a CSV of numbers and names, or JSON.
-
-    JSON is a list of names, or an object that gives each name its number or each number its name. Numbers begin at 0
-    or at 1.
-
-    Raises:
-        DataError: The file cannot be read, or does not name each class once.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
-            labels = _from_json(json.loads(text))
-        elif path.suffix == ".csv":
-            labels = _from_rows(csv.reader(text.splitlines()))
-        else:
-            labels = tuple(line.strip() for line in text.splitlines() if line.strip())
-    except (OSError, ValueError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: no list of class names ({reason})") from error
-    twice = next((label for index, label in enumerate(labels) if label in labels[:index]), None)
-    if twice is not None:
-        raise DataError(f"{path}: names the class {twice!r} twice; make the names distinct")
-    return labels
-
-
-def _from_json(content: object) -> tuple[str, ...]:
-    if isinstance(content, list) and all(isinstance(name, str) for name in content):
-        return tuple(content)
-    if isinstance(content, dict) and all(isinstance(value, str | int) for value in content.values()):
-        return _in_order((key, str(value)) for key, value in content.items())
-    raise ValueError("JSON, but neither a list of names nor an object of names and numbers")
-
-
-def _from_rows(rows: Iterable[list[str]]) -> tuple[str, ...]:
-    pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) > 1]
-    if pairs and not any(cell.isdecimal() for cell in pairs[0]):
-        pairs = pairs[1:]  # the header
-    return _in_order(pairs)
-
-
-def _in_order(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Names by their numbers, which may stand on either side."""
-    entries = list(pairs)
-    if not all(number.isdecimal() for number, _ in entries):
-        entries = [(number, name) for name, number in entries]
-    if not entries or not all(number.isdecimal() for number, _ in entries):
-        raise ValueError("neither of two columns holds whole numbers only")
-    entries.sort(key=lambda entry: int(entry[0]))
-    numbers = [int(number) for number, _ in entries]
-    if numbers[0] > 1 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        raise ValueError("the numbers do not count on from 0 or 1 without a gap")
-    return tuple(name for _, name in entries)
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise DataError(f"{row.where}: {column} {text!r} is not a number of seconds; correct it or leave it empty")
+    return seconds

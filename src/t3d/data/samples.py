@@ -1,7 +1,7 @@
-"""The videos of one subset of one split: samples, labels, groups, and the names of subsets."""
+"""The videos of one subset of one split: samples, the names of subsets, and groups that must stay together."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -81,35 +81,6 @@ def source_subset(subset: Subset, available: Collection[Subset], *, where: str) 
     if subset not in available:
         raise NoSuchSubsetError(f"{where}: no {subset} videos, only {' and '.join(sorted(available)) or 'none at all'}")
     return subset, ()
-
-
-def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
-    """Distinct names, by value if all are whole numbers, else by alphabet."""
-    distinct = set(names)
-    numbers = all(name.removeprefix("-").isdecimal() for name in distinct)
-    return tuple(sorted(distinct, key=lambda name: (int(name), name)) if numbers else sorted(distinct))
-
-
-def number_labels(labels: Iterable[str], known: tuple[str, ...], *, where: str) -> list[int]:
-    """Positions of labels among the known ones.
-
-    Args:
-        labels: One name a video.
-        known: The classes that training videos show.
-        where: What to name in the message.
-
-    Raises:
-        DataError: A label is none of the known ones.
-    """
-    numbers = {name: number for number, name in enumerate(known)}
-    wanted = list(labels)
-    unknown = sorted(set(wanted) - set(numbers))
-    if unknown:
-        raise DataError(
-            f"{where}: class {unknown[0]!r} has no training video ({len(unknown)} such of {len(known)} known classes); "
-            "correct the name or add training videos"
-        )
-    return [numbers[label] for label in wanted]
 
 
 _UCF101 = re.compile(r"(.+_g\d+)_c\d+")

@@ -1,22 +1,28 @@
-"""Honest parts: validation carved by whole groups, no group on both sides of a split, and few labels on purpose."""
+"""Divide videos fairly: validation and folds by whole groups, groups on one side only, and few labels on purpose."""
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
-from t3d.data.clips import Choice, seeded
 from t3d.data.samples import NoSuchSubsetError, Sample, Subset, VideoList
 from t3d.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    import torch  # only drawing needs it, and its import takes seconds
 
-def carve_validation(train: VideoList, *, fraction: float, generator: torch.Generator) -> tuple[VideoList, VideoList]:
+MAX_FOLDS = 5
+_MIN_GROUPS = 2
+"""On either side of `hold_out`: a video can only be told from another one."""
+
+Item = TypeVar("Item")
+
+
+def carve_validation(train: VideoList, *, fraction: float, generator: "torch.Generator") -> tuple[VideoList, VideoList]:
     """Divide training videos into training and validation, in whole groups.
 
-    Groups are looked at in random order; each goes to validation if that brings the classes there nearer to their
+    Groups are taken in random order; each goes to validation if that brings the classes there nearer to their
     share, which is at least one video, and leaves every class training videos. If none does, the least bad one goes.
 
     Args:
@@ -30,7 +36,7 @@ def carve_validation(train: VideoList, *, fraction: float, generator: torch.Gene
     Raises:
         DataError: No group can be taken away without leaving a class without training videos.
     """
-    chosen = _choose_groups(train, fraction, generator)
+    chosen = _groups_by_class(train, fraction, generator)
     if not chosen:
         raise DataError(
             f"{train.root}: no validation videos can be carved from {train.split}, for every group holds all videos of "
@@ -53,8 +59,49 @@ def carve_validation(train: VideoList, *, fraction: float, generator: torch.Gene
     )
 
 
+def hold_out(videos: VideoList, *, fraction: float, generator: "torch.Generator") -> tuple[VideoList, VideoList]:
+    """Divide videos without labels into training and validation, in whole groups.
+
+    Groups are taken in random order; each is held out if that brings the videos held out nearer to their share. At
+    least two groups are on either side, for a video can only be told from another one.
+
+    Args:
+        videos: The list to divide.
+        fraction: Share of the videos to hold out, 0..1, both excluded.
+        generator: Decides which groups.
+
+    Returns:
+        Training videos and the videos held out, in the order of the list.
+
+    Raises:
+        DataError: There are fewer than four groups.
+    """
+    sizes = Counter(sample.group for sample in videos.samples)
+    if len(sizes) < 2 * _MIN_GROUPS:
+        raise DataError(
+            f"{videos.root}: too few videos to hold some out: {len(sizes)} different files or groups, and at least "
+            f"{2 * _MIN_GROUPS} are needed; add videos"
+        )
+    chosen = _groups_by_size(sizes, fraction * sizes.total(), generator)
+    share = f"{len(chosen)} of {len(sizes)} groups"
+    return (
+        replace(
+            videos,
+            samples=tuple(sample for sample in videos.samples if sample.group not in chosen),
+            split=f"{videos.split}, less {share} held out",
+        ),
+        replace(
+            videos,
+            samples=tuple(sample for sample in videos.samples if sample.group in chosen),
+            split=f"held out: {share} of {videos.split}",
+            missing=(),
+            warnings=(),
+        ),
+    )
+
+
 def take_labels(
-    train: VideoList, *, per_class: int | None, fraction: float | None, generator: torch.Generator
+    train: VideoList, *, per_class: int | None, fraction: float | None, generator: "torch.Generator"
 ) -> VideoList:
     """Keep some training videos of every class: what is learnt from few labels, or from half of a large set.
 
@@ -80,7 +127,7 @@ def take_labels(
     chosen: set[int] = set()
     for found in places.values():
         wanted = per_class if fraction is None else max(1, round(fraction * len(found)))
-        chosen.update(found[place] for place in torch.randperm(len(found), generator=generator).tolist()[:wanted])
+        chosen.update(_shuffled(found, generator)[:wanted])
     return replace(
         train,
         samples=tuple(sample for index, sample in enumerate(train.samples) if index in chosen),
@@ -89,16 +136,48 @@ def take_labels(
     )
 
 
+def group_kfold(samples: Sequence[Sample], subset: Subset, *, split: int, where: str) -> tuple[Sample, ...]:
+    """Training or test videos of fold `split`, which is tested while the other folds train.
+
+    There are five folds, or as many as groups. The groups, largest first and equal ones in the order of their SHA-256,
+    each go to the fold that so far has the least of their classes: folds stay alike in every class as far as whole
+    groups allow. Adding a video can move others.
+
+    Raises:
+        NoSuchSubsetError: Validation videos are asked for; carve them from training.
+        DataError: There is only one group, no such fold, or a class would be tested but not trained.
+    """
+    if subset == "validation":
+        raise NoSuchSubsetError(f"{where}: no published split, so no validation videos; carve them from training")
+    folds = _assign_folds(samples)
+    num_folds = len(set(folds.values()))
+    if num_folds < 2:
+        raise DataError(f"{where}: all {len(samples)} videos are one group and cannot be divided; add other groups")
+    if not 1 <= split <= num_folds:
+        raise DataError(f"{where}: no split {split}; its folds are numbered 1 to {num_folds}")
+    test = tuple(sample for sample in samples if folds[sample.group] == split)
+    train = tuple(sample for sample in samples if folds[sample.group] != split)
+    untrained = {sample.label for sample in test} - {sample.label for sample in train}
+    if untrained:
+        name = next(sample.name for sample in test if sample.label in untrained)
+        raise DataError(f"{where}: fold {split} holds all videos of the class of {name}; add videos of other groups")
+    return test if subset == "test" else train
+
+
 def draw_labels(train: VideoList, *, seed: int, per_class: int | None, fraction: float | None) -> VideoList:
     """What `take_labels` takes of a training by this seed; the whole list where neither number nor share is given."""
     if per_class is None and fraction is None:
         return train
-    return take_labels(train, per_class=per_class, fraction=fraction, generator=seeded(seed, Choice.FEW_LABELS, 0))
+    from t3d.data.clips import RngStream, seeded
+
+    return take_labels(train, per_class=per_class, fraction=fraction, generator=seeded(seed, RngStream.FEW_LABELS, 0))
 
 
 def draw_validation(train: VideoList, *, seed: int, fraction: float) -> tuple[VideoList, VideoList]:
     """Training and validation videos, as `carve_validation` divides them in a training by this seed."""
-    return carve_validation(train, fraction=fraction, generator=seeded(seed, Choice.HELD_OUT_VIDEOS, 0))
+    from t3d.data.clips import RngStream, seeded
+
+    return carve_validation(train, fraction=fraction, generator=seeded(seed, RngStream.HELD_OUT_VIDEOS, 0))
 
 
 def find_held_out(train: VideoList, trained: Mapping[str, Any], *, name: str) -> VideoList:
@@ -134,35 +213,15 @@ def check_disjoint(train: VideoList, test: VideoList, *, allow_shared_groups: bo
         )
 
 
-def _amount_text(per_class: int | None, fraction: float | None) -> str:
-    if per_class is not None and fraction is None:
-        if per_class < 1:
-            raise ConfigError(f"{per_class} videos a class are none; use at least 1")
-        return f"{per_class} videos a class"
-    if fraction is not None and per_class is None:
-        if not 0 < fraction <= 1:
-            raise ConfigError(f"a share of {fraction} of every class must be above 0 and at most 1")
-        return f"{fraction:g} of every class"
-    raise ConfigError("give the number of videos a class or their share, one of the two")
-
-
-def _shortage(labels: Sequence[str], counts: Sequence[int], per_class: int | None) -> list[str]:
-    short = [index for index, count in enumerate(counts) if count < (per_class or 0)]
-    if not short:
-        return []
-    example = f"{labels[short[0]]!r} has {counts[short[0]]}"
-    return [f"{len(short)} of {len(labels)} classes have fewer than {per_class} training videos: {example}"]
-
-
-def _choose_groups(train: VideoList, fraction: float, generator: torch.Generator) -> set[str]:
+def _groups_by_class(train: VideoList, fraction: float, generator: "torch.Generator") -> set[str]:
+    """Groups that bring every class to about its share; see `carve_validation`."""
     groups: dict[str, Counter[int]] = defaultdict(Counter)
     for sample in train.samples:
         groups[sample.group][sample.label] += 1
     kept = Counter(sample.label for sample in train.samples)
     targets = {label: max(1, round(fraction * number)) for label, number in kept.items()}
     held: Counter[int] = Counter()
-    names = sorted(groups)
-    order = [names[index] for index in torch.randperm(len(names), generator=generator).tolist()]
+    order = _shuffled(sorted(groups), generator)
 
     def cost(group: str) -> int:
         """How much further from the targets the held videos are with this group than without it."""
@@ -184,35 +243,38 @@ def _choose_groups(train: VideoList, fraction: float, generator: torch.Generator
     return chosen or set(sorted(possible, key=cost)[:1])
 
 
-MAX_FOLDS = 5
+def _groups_by_size(sizes: Counter[str], target: float, generator: "torch.Generator") -> set[str]:
+    """Groups that together hold about `target` videos, and two at least on either side."""
+    order = _shuffled(sorted(sizes), generator)
+    chosen: list[str] = []
+    num_videos = 0
+    for group in order:
+        nearer = abs(num_videos + sizes[group] - target) < abs(num_videos - target)
+        if nearer and len(chosen) < len(order) - _MIN_GROUPS:
+            chosen.append(group)
+            num_videos += sizes[group]
+    smallest_first = sorted((group for group in order if group not in chosen), key=lambda group: sizes[group])
+    return {*chosen, *smallest_first[: max(0, _MIN_GROUPS - len(chosen))]}
 
 
-def fold_samples(samples: Sequence[Sample], subset: Subset, *, split: int, where: str) -> tuple[Sample, ...]:
-    """Training or test videos of fold `split`, which is tested while the other folds train.
+def _amount_text(per_class: int | None, fraction: float | None) -> str:
+    if per_class is not None and fraction is None:
+        if per_class < 1:
+            raise ConfigError(f"{per_class} videos a class are none; use at least 1")
+        return f"{per_class} videos a class"
+    if fraction is not None and per_class is None:
+        if not 0 < fraction <= 1:
+            raise ConfigError(f"a share of {fraction} of every class must be above 0 and at most 1")
+        return f"{fraction:g} of every class"
+    raise ConfigError("give the number of videos a class or their share, one of the two")
 
-    There are five folds, or as many as groups. The groups, largest first and equal ones in the order of their SHA-256,
-    each go to the fold that so far has the least of their classes: folds stay alike in every class as far as whole
-    groups allow. Adding a video can move others.
 
-    Raises:
-        NoSuchSubsetError: Validation videos are asked for; carve them from training.
-        DataError: There is only one group, no such fold, or a class would be tested but not trained.
-    """
-    if subset == "validation":
-        raise NoSuchSubsetError(f"{where}: no published split, so no validation videos; carve them from training")
-    folds = _assign_folds(samples)
-    num_folds = len(set(folds.values()))
-    if num_folds < 2:
-        raise DataError(f"{where}: all {len(samples)} videos are one group and cannot be divided; add other groups")
-    if not 1 <= split <= num_folds:
-        raise DataError(f"{where}: no split {split}; its folds are numbered 1 to {num_folds}")
-    test = tuple(sample for sample in samples if folds[sample.group] == split)
-    train = tuple(sample for sample in samples if folds[sample.group] != split)
-    untrained = {sample.label for sample in test} - {sample.label for sample in train}
-    if untrained:
-        name = next(sample.name for sample in test if sample.label in untrained)
-        raise DataError(f"{where}: fold {split} holds all videos of the class of {name}; add videos of other groups")
-    return test if subset == "test" else train
+def _shortage(labels: Sequence[str], counts: Sequence[int], per_class: int | None) -> list[str]:
+    short = [index for index, count in enumerate(counts) if count < (per_class or 0)]
+    if not short:
+        return []
+    example = f"{labels[short[0]]!r} has {counts[short[0]]}"
+    return [f"{len(short)} of {len(labels)} classes have fewer than {per_class} training videos: {example}"]
 
 
 def _assign_folds(samples: Sequence[Sample]) -> dict[str, int]:
@@ -238,3 +300,9 @@ def _assign_folds(samples: Sequence[Sample]) -> dict[str, int]:
 
 def _digest(group: str) -> str:
     return hashlib.sha256(group.encode()).hexdigest()
+
+
+def _shuffled(items: Sequence[Item], generator: "torch.Generator") -> list[Item]:
+    import torch
+
+    return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]

@@ -1,26 +1,22 @@
 """Videos without labels: any folder tree, a table, a plain list of (file, start, end), or one file.
 
-Labels and subsets that a list may hold are not used, and nothing here opens a video.
+Labels and subsets that a list may hold are not used. No video is opened.
 """
 
 import csv
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from t3d.data.formats import with_missing_named
-from t3d.data.formats.table import check_rows, sample_of
-from t3d.data.lists import VIDEO_SUFFIXES, Row, find_videos, read_csv, read_header, read_lines, read_parquet
+from t3d.data.folders import VIDEO_SUFFIXES, find_videos
+from t3d.data.formats import warn_of_missing
+from t3d.data.lists import Row, check_rows, read_csv, read_header, read_lines, read_parquet, sample_of
 from t3d.data.samples import UNLABELLED, Sample, VideoList, with_groups
 from t3d.errors import DataError
 
 _LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".list", ""})
 _COLUMNS = ("path", "start", "end")
-_MIN_GROUPS = 2
 
 
 def load_unlabelled(root: Path) -> VideoList:
@@ -47,51 +43,10 @@ def load_unlabelled(root: Path) -> VideoList:
         return videos
     suffix = root.suffix.lower()
     if suffix == ".parquet":
-        return with_missing_named(_row_list(root, read_parquet(root, required=["path"])), root)
+        return warn_of_missing(_row_list(root, read_parquet(root, required=["path"])), root)
     if suffix in _LIST_SUFFIXES:
-        return with_missing_named(_row_list(root, _read_list(root)), root)
+        return warn_of_missing(_row_list(root, _read_list(root)), root)
     return _found(root.parent, [_whole_file(root.parent, root)])
-
-
-def hold_out(videos: VideoList, *, fraction: float, generator: torch.Generator) -> tuple[VideoList, VideoList]:
-    """Divide videos into some to learn from and some to judge by, in whole groups.
-
-    Groups are looked at in random order; each is held out if that brings the videos held out nearer to their share. At
-    least two groups are on either side, for a video can only be told from another one.
-
-    Args:
-        videos: The list to divide.
-        fraction: Share of the videos to hold out, 0..1, both excluded.
-        generator: Decides which groups.
-
-    Returns:
-        The videos to learn from and the videos held out, in the order of the list.
-
-    Raises:
-        DataError: There are fewer than four groups.
-    """
-    sizes = Counter(sample.group for sample in videos.samples)
-    if len(sizes) < 2 * _MIN_GROUPS:
-        raise DataError(
-            f"{videos.root}: too few videos to hold some out: {len(sizes)} different files or groups, and at least "
-            f"{2 * _MIN_GROUPS} are needed; add videos"
-        )
-    chosen = _choose_groups(sizes, fraction * sizes.total(), generator)
-    share = f"{len(chosen)} of {len(sizes)} groups"
-    return (
-        replace(
-            videos,
-            samples=tuple(sample for sample in videos.samples if sample.group not in chosen),
-            split=f"{videos.split}, less {share} held out",
-        ),
-        replace(
-            videos,
-            samples=tuple(sample for sample in videos.samples if sample.group in chosen),
-            split=f"held out: {share} of {videos.split}",
-            missing=(),
-            warnings=(),
-        ),
-    )
 
 
 def _folder_list(root: Path) -> VideoList:
@@ -170,20 +125,5 @@ def _row_list(path: Path, rows: Sequence[Row]) -> VideoList:
 
 
 def _found(root: Path, samples: Sequence[Sample]) -> VideoList:
-    grouped, _ = with_groups(samples)  # that files stand for groups is no cause for concern here
+    grouped, _ = with_groups(samples)  # without its warning: files may well stand for groups
     return VideoList(samples=grouped, labels=(), root=root, format="unlabelled", split="every video, without labels")
-
-
-def _choose_groups(sizes: Counter[str], target: float, generator: torch.Generator) -> set[str]:
-    """Groups that together hold about `target` videos, and two at least on either side."""
-    names = sorted(sizes)
-    order = [names[index] for index in torch.randperm(len(names), generator=generator).tolist()]
-    chosen: list[str] = []
-    num_videos = 0
-    for group in order:
-        nearer = abs(num_videos + sizes[group] - target) < abs(num_videos - target)
-        if nearer and len(chosen) < len(order) - _MIN_GROUPS:
-            chosen.append(group)
-            num_videos += sizes[group]
-    smallest_first = sorted((group for group in order if group not in chosen), key=lambda group: sizes[group])
-    return {*chosen, *smallest_first[: max(0, _MIN_GROUPS - len(chosen))]}

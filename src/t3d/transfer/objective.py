@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from t3d.data.clips import Choice, ClipKey
+from t3d.data.clips import ClipKey, RngStream
 from t3d.errors import DataError
 from t3d.system import ignore_interrupts
 from t3d.tensors import Features
@@ -159,7 +159,7 @@ class MatchingValidator:
         return DataLoader(
             self.pairs,
             batch_size=self.batch_size,
-            sampler=[ClipKey(Choice.HELD_OUT_PAIRS, index) for index in mine],
+            sampler=[ClipKey(RngStream.HELD_OUT_PAIRS, index) for index in mine],
             num_workers=min(self.num_workers, len(mine) // 2),
             collate_fn=collate_pairs,
             worker_init_fn=ignore_interrupts,

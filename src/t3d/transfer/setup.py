@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from t3d.data.clips import Choice, seeded
+from t3d.data.clips import RngStream, seeded
 from t3d.data.samples import Sample, VideoList
 from t3d.errors import DataError, DecodeError
 from t3d.transfer.matcher import Matcher, MatchingNetwork
@@ -78,7 +78,7 @@ def exchange(places: Sequence[Place], seed: int) -> Tensor:
     for index, place in enumerate(places):
         members.setdefault(place.sample.group, []).append(index)
     groups = list(members.values())
-    shuffled = torch.randperm(len(groups), generator=seeded(seed, Choice.EXCHANGED_PAIRS, 0)).tolist()
+    shuffled = torch.randperm(len(groups), generator=seeded(seed, RngStream.EXCHANGED_PAIRS, 0)).tolist()
     order = torch.tensor([index for number in shuffled for index in groups[number]])
     exchanged = torch.empty_like(order)
     exchanged[order] = order.roll(max(map(len, groups)))

@@ -1,6 +1,6 @@
-"""Open a video file with FFmpeg, and refuse at once, by name and with a remedy, what cannot be a video.
+"""Open a video file with FFmpeg, refuse what is no video, and turn its frames upright.
 
-Nothing is decoded here, and no size or count that a file claims is believed.
+No size, rate or count that a file claims is believed: the header may be damaged or hostile.
 """
 
 from pathlib import Path
@@ -48,6 +48,20 @@ def plausible_fps(*rates: SupportsFloat | None) -> float:
     return next((number for number in numbers if 0 < number <= _MAX_FPS), _FALLBACK_FPS)
 
 
+def apply_display_matrix(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Turn a picture (H, W, 3) by the display matrix of the frame it was made from: quarter turns and mirror images.
+
+    The matrix sends the stored point (x, y) to (a x + c y, b x + d y); telephones write one for portrait recordings.
+    """
+    matrix = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))  # PyAV's stub knows of no keys
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    if abs(b) > abs(a):  # rows become columns
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
 def _require_file(path: Path) -> None:
     if path.is_dir():
         raise DecodeError(f"{path}: is a folder, not a video; name a file in it")
@@ -72,17 +86,3 @@ def _video_stream(container: InputContainer, path: Path, num_threads: int) -> Vi
     if num_threads > 1:
         stream.codec_context.thread_type = "AUTO"
     return stream
-
-
-def upright(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Apply the display matrix of the frame a picture (H, W, 3) was made from: quarter turns and mirror images.
-
-    The matrix sends the stored point (x, y) to (a x + c y, b x + d y); telephones write one for portrait recordings.
-    """
-    matrix = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))  # PyAV's stub knows of no keys
-    if matrix is None:
-        return picture
-    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
-    if abs(b) > abs(a):  # rows become columns
-        picture, a, d = picture.transpose(1, 0, 2), c, b
-    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -1,6 +1,6 @@
 """Open a video file: the table of decoding libraries behind one protocol.
 
-Decoding itself is in `pyav_reader` and `torchcodec_reader`; which frames to take is `sampling`'s business.
+A library is a function that opens a file, and a row of `BACKENDS`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Write frames to an H.264 file that browsers play. Reading is `t3d.video.decode`'s business."""
+"""Write frames to an H.264 file that browsers play."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -55,7 +55,7 @@ def encode(
         container: Where to; the caller closes it.
         frames: Pictures (H, W, 3), uint8, all of one size; read one at a time. An odd last row or column is dropped.
         fps: Frames a second.
-        options: What libx264 is told.
+        options: Options of libx264.
         times_seconds: When each frame is shown, where the rate is not constant.
 
     Raises:

@@ -1,7 +1,7 @@
 """Optical flow as a video of two channels: how far each pixel moves to the next frame, kept on disk where asked to.
 
-A `FlowVideo` has the length, the rate and the times of the pictures it is made of, so that sampling, cropping and
-scoring need not know. Which clips are taken and how values become network input is not known here.
+A `FlowVideo` has the length, the rate and the times of the frames it is made of, so that it is sampled, cropped and
+scored like any video.
 """
 
 import hashlib

@@ -1,16 +1,16 @@
-"""What a file's packets promise: when each frame is shown, and from which packets decoding can start.
+"""The packet index of a video file: when each frame is shown, and from which packets decoding can start.
 
-Reading packets is far cheaper than decoding them, and where pictures are stored in the order in which they are shown,
-the table at the head of an MP4 file spares even that. Where packets cannot be trusted there is no index, and the reader
-counts decoded frames instead. Nothing is decoded here. A GIF or MPEG stream cut between two pictures is not found out:
+Nothing is decoded. Reading packets is far cheaper than decoding them, and where frames are stored in the order in which
+they are shown, the table at the head of an MP4 file spares even that. Where packets cannot be trusted there is no
+index, and the reader counts decoded frames instead. A GIF or MPEG stream cut between two frames is not detected, for
 nothing in it says that more should follow.
 """
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -18,21 +18,12 @@ from av.video.stream import VideoStream
 
 from t3d.errors import DecodeError
 
-# Containers that store presentation times, and codecs whose every packet holds exactly one picture to show. AVI has no
+# Containers that store presentation times, and codecs whose every packet holds exactly one frame to show. AVI has no
 # such times; MPEG-4 part 2, VP8 and others have packets that show nothing.
 _TRUSTED_CONTAINERS = frozenset({"mov", "matroska"})
 _TRUSTED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1", "prores"})
 _SHORTFALL = 0.1  # of the stated length; less is rounding, or a stream that ends before the others
 _ENTRY_BYTES = 200  # of memory, its numbers included
-
-
-class _Packet(NamedTuple):
-    """What is kept of a packet: not its data, for all packets together are the whole file."""
-
-    pts: int | None
-    dts: int | None
-    is_keyframe: bool
-    is_shown: bool
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class PacketIndex:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that this takes, roughly."""
+        """Memory that this takes, about."""
         return 8 * len(self.timestamps) + _ENTRY_BYTES * len(self.entries)
 
     def entry_before(self, index: int) -> Entry:
@@ -74,6 +65,23 @@ def read_packet_index(container: InputContainer, stream: VideoStream, name: str)
         return _index(packets)
     packets = _read_packets(container, stream, name)
     return _index(packets) if _is_trusted(container, stream) else None
+
+
+def damaged(name: str, index: int, total: int | None) -> DecodeError:
+    """The error for a frame that a truncated or damaged file does not give."""
+    of_all = "" if total is None else f" of {total}"
+    return DecodeError(
+        f"{name}: frame {index}{of_all} cannot be decoded (truncated or damaged file); re-encode or remove it"
+    )
+
+
+class _Packet(NamedTuple):
+    """A packet without its data, for all packets together are the whole file."""
+
+    pts: int | None
+    dts: int | None
+    is_keyframe: bool
+    is_shown: bool
 
 
 def _read_packets(container: InputContainer, stream: VideoStream, name: str) -> list[_Packet]:
@@ -117,14 +125,6 @@ def _is_cut(container: InputContainer, stream: VideoStream) -> bool:
     return any(entry.pos + entry.size > container.size for entry in stream.index_entries)
 
 
-def damaged(name: str, index: int, total: int | None) -> DecodeError:
-    """Say which frame cannot be had; the caller raises."""
-    of_all = "" if total is None else f" of {total}"
-    return DecodeError(
-        f"{name}: frame {index}{of_all} cannot be decoded (truncated or damaged file); re-encode or remove it"
-    )
-
-
 def _share_read(container: InputContainer, stream: VideoStream, num_packets: int, end_seconds: float) -> float:
     """How much there is of what the header states; a format that flags a missing end itself counts as whole."""
     kind = _kind(container)
@@ -156,39 +156,3 @@ def _index(packets: list[_Packet]) -> PacketIndex | None:
     return PacketIndex(
         array("q", timestamps), tuple(Entry(bisect_left(timestamps, pts), pts, dts) for pts, dts in sorted(keys))
     )
-
-
-Value = TypeVar("Value")
-
-
-class Remembered(Generic[Value]):
-    """Values by key, up to so many bytes of all together; those that were not asked for longest go first.
-
-    Args:
-        most_bytes: The newest value is kept whatever it weighs.
-    """
-
-    def __init__(self, *, most_bytes: int) -> None:
-        self.most_bytes = most_bytes
-        self._held: dict[Hashable, tuple[Value, int]] = {}
-        self._num_bytes = 0
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._held
-
-    def __getitem__(self, key: Hashable) -> Value:
-        self._held[key] = self._held.pop(key)  # last in its order
-        return self._held[key][0]
-
-    def keep(self, key: Hashable, value: Value, *, num_bytes: int) -> None:
-        """Remember a value that is not known yet, and forget others where there is no room."""
-        self._held[key] = value, num_bytes
-        self._num_bytes += num_bytes
-        while self._num_bytes > self.most_bytes and len(self._held) > 1:
-            oldest = next(iter(self._held))
-            self._num_bytes -= self._held.pop(oldest)[1]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._held.clear()
-        self._num_bytes = 0

@@ -1,13 +1,13 @@
 """Exact frames of a video file through PyAV: seek where that is safe, count from the start where it is not.
 
-A file is indexed by its packets alone. Every picture decoded is held against that index; the moment the two disagree
-the index is dropped and pictures are counted from the start, which is exact by definition. Choosing frames, resizing
-and normalising are done elsewhere.
+A file is indexed by its packets alone. Every decoded frame is compared with that index; the moment the two disagree the
+index is dropped and frames are counted from the start, which is exact by definition.
 """
 
 import math
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -16,25 +16,39 @@ import numpy as np
 import torch
 from av.packet import Packet
 from av.video.reformatter import VideoReformatter
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
 
 from t3d.errors import DecodeError
 from t3d.tensors import Frames
-from t3d.video.container import open_container, plausible_fps, upright
-from t3d.video.packets import Entry, PacketIndex, Remembered, damaged, read_packet_index
+from t3d.video.container import apply_display_matrix, open_container, plausible_fps
+from t3d.video.packets import Entry, PacketIndex, damaged, read_packet_index
 from t3d.video.reader import VideoReader, checked_indices, frames_between, no_such_frame, size_changes
 
-_INDEXES: Remembered[PacketIndex | None] = Remembered(most_bytes=2**27)
-_TIMESTAMPS: Remembered[Sequence[int]] = Remembered(most_bytes=2**27)
-"""By file, size and date. A training comes back to a file in every epoch, and may take longer over its packets than
-over a clip."""
+_CACHE_BYTES = 2**27
 _KEY_BYTES = 500
-"""What naming a file takes, roughly."""
+"""Memory that the key of a file takes, about."""
+
+FileKey = tuple[Path, int, int]
+"""A file, its size and its date of modification."""
+
+
+def _index_bytes(index: PacketIndex | None) -> int:
+    return _KEY_BYTES + (0 if index is None else index.num_bytes)
+
+
+def _timestamp_bytes(timestamps: "array[int]") -> int:
+    return _KEY_BYTES + timestamps.itemsize * len(timestamps)
+
+
+# Training opens a file again in every epoch, and reading all its packets may take longer than decoding a clip.
+_INDEXES: LRUCache[FileKey, PacketIndex | None] = LRUCache(_CACHE_BYTES, getsizeof=_index_bytes)
+_TIMESTAMPS: "LRUCache[FileKey, array[int]]" = LRUCache(_CACHE_BYTES, getsizeof=_timestamp_bytes)
 
 
 class _IndexMismatchError(Exception):
-    """Decoding gave other pictures than the packets promised."""
+    """Decoding gave other frames than the packets promised."""
 
 
 class PyAVVideo(VideoReader):
@@ -101,12 +115,12 @@ class PyAVVideo(VideoReader):
 
     def _count_frames(self) -> list[float]:
         """Times of all frames that decode; where the file's times do not ascend, the rate is taken as constant."""
-        status = self._path.stat()
-        key = (self._path, status.st_size, status.st_mtime_ns)
-        if key not in _TIMESTAMPS:
-            found = _decode_timestamps(self._path, num_threads=self._num_threads)
-            _TIMESTAMPS.keep(key, found, num_bytes=_KEY_BYTES + found.itemsize * len(found))
-        timestamps = _TIMESTAMPS[key]
+        key = _file_key(self._path)
+        timestamps = _TIMESTAMPS.get(key)
+        if timestamps is None:
+            timestamps = _decode_timestamps(self._path, num_threads=self._num_threads)
+            with suppress(ValueError):  # larger than the whole cache
+                _TIMESTAMPS[key] = timestamps
         if not timestamps:
             raise self._missing(0, 0)
         if all(before < after for before, after in pairwise(timestamps)):
@@ -124,18 +138,18 @@ class PyAVVideo(VideoReader):
 
     def _find_index(self) -> None:
         """Read the packets and check what they promise, unless this process has done so before."""
-        status = self._path.stat()
-        key = (self._path, status.st_size, status.st_mtime_ns)
+        key = _file_key(self._path)
         if key in _INDEXES:
             self._index = _INDEXES[key]
             self._restart(0)
             return
         self._index = read_packet_index(self._container, self._stream, self.name)
         self._start()
-        _INDEXES.keep(key, self._index, num_bytes=_KEY_BYTES + (self._index.num_bytes if self._index else 0))
+        with suppress(ValueError):  # larger than the whole cache
+            _INDEXES[key] = self._index
 
     def _start(self) -> None:
-        """Decode the first picture and hold it against the index."""
+        """Decode the first frame and compare it with the index."""
         self._restart(0)
         if self._index is not None:
             try:
@@ -147,7 +161,7 @@ class PyAVVideo(VideoReader):
     def _picture(self, index: int) -> NDArray[np.uint8]:
         frame = self._frame(index)
         converted = self._reformatter.reformat(frame, format="rgb24", threads=self._num_threads)
-        return upright(np.asarray(converted.to_ndarray(), dtype=np.uint8), frame)
+        return apply_display_matrix(np.asarray(converted.to_ndarray(), dtype=np.uint8), frame)
 
     def _frame(self, index: int) -> av.VideoFrame:
         try:
@@ -172,7 +186,7 @@ class PyAVVideo(VideoReader):
         raise self._missing(index, self._next)
 
     def _restart(self, index: int) -> None:
-        """Make the next pictures those from the nearest entry before this frame, or from the start of the file."""
+        """Make the next frames those from the nearest entry before this frame, or from the start of the file."""
         if self._index is not None:
             entry = self._index.entry_before(index)
             self._next, self._decoded = entry.first_frame, self._from_entry(entry, self._index.timestamps)
@@ -194,7 +208,7 @@ class PyAVVideo(VideoReader):
             raise _IndexMismatchError
 
     def _seek(self, entry: Entry) -> Iterator[Packet]:
-        """Packets from the entry on, or from a keyframe before it. Containers differ in which clock they seek by."""
+        """Packets from the entry on, or from a keyframe before it. Containers differ in the clock they seek by."""
         for target in (entry.pts, entry.dts):
             if target is None:
                 continue
@@ -209,7 +223,7 @@ class PyAVVideo(VideoReader):
         raise _IndexMismatchError
 
     def _drop_index(self) -> None:
-        """Count pictures from now on; but a length already told must hold, or the file is damaged."""
+        """Count frames from now on; but a length already told must hold, or the file is damaged."""
         assert self._index is not None
         promised = len(self._index.timestamps)
         self._restart(0)  # an iterator that raised is spent
@@ -226,13 +240,18 @@ class PyAVVideo(VideoReader):
 
 
 def forget_files() -> None:
-    """Make the next visit to every file the first one of this process."""
+    """Empty the caches, so that the next visit to a file reads its packets again."""
     _INDEXES.clear()
     _TIMESTAMPS.clear()
 
 
+def _file_key(path: Path) -> FileKey:
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns
+
+
 def _decode_timestamps(path: Path, *, num_threads: int) -> "array[int]":
-    """Decode a whole file for the time stamps of its pictures, -1 where one has none."""
+    """Decode a whole file for the time stamps of its frames, -1 where one has none."""
     timestamps = array("q")
     container, stream = open_container(path, num_threads=num_threads)
     try:
@@ -245,7 +264,7 @@ def _decode_timestamps(path: Path, *, num_threads: int) -> "array[int]":
 
 
 def _decode(packets: Iterator[Packet]) -> Iterator[av.VideoFrame]:
-    """Pictures in the order they are shown; what a decoder refuses before its first picture is skipped."""
+    """Frames in the order they are shown; what a decoder refuses before its first frame is skipped."""
     started = False
     for packet in packets:
         if packet.size == 0 and packet.dts is not None:

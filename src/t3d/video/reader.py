@@ -1,7 +1,7 @@
-"""The seam between videos and everything above: exact random access to frames, whatever stores them."""
+"""Exact random access to the frames of a video, whatever stores them, and clips of it in one pass."""
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from t3d.errors import DecodeError
-from t3d.tensors import Frames
+from t3d.tensors import FrameIndices, Frames
 
 FRAMES_AT_ONCE = 16
-"""Of a pass over a video: decoded pictures may be far larger than what is kept of them."""
+"""Frames decoded in one call of a pass over a video: they may be far larger than what is kept of them."""
 _CLOCK_ERROR_SECONDS = 0.001  # several containers round times to the millisecond
 
 Reader = TypeVar("Reader")  # not `Self`, which run-time type checks cannot resolve in a method
@@ -25,7 +25,7 @@ class VideoReader(Protocol):
     """The frames of one video; frame i is the i-th picture that decoding everything would give."""
 
     name: str
-    """What messages call the video: its path."""
+    """The video in messages: its path."""
     fps: float
     """Average rate, in frames a second."""
 
@@ -49,7 +49,7 @@ class VideoReader(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file; the reader is of no use afterwards."""
+        """Close the file; the reader cannot be used afterwards."""
         ...
 
     def __enter__(self: Reader) -> Reader:
@@ -59,6 +59,69 @@ class VideoReader(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ArrayVideo(VideoReader):
+    """A video given as an array or tensor of RGB frames, uint8, (T, H, W, 3)."""
+
+    def __init__(self, array: NDArray[np.uint8] | Tensor, *, name: str = "array", fps: float = 25.0) -> None:
+        # A tensor needs memory that is writable and runs forwards; an array that turns BGR into RGB does not.
+        tensor = array if isinstance(array, Tensor) else torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or not tensor.numel():
+            raise DecodeError(
+                f"{name}: frames of shape {tuple(tensor.shape)} and type {tensor.dtype} are no video; "
+                "give uint8 RGB pictures of shape (T, H, W, 3)"
+            )
+        self.name = name
+        self.fps = fps
+        self._tensor = tensor
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def frames(self, indices: Sequence[int] | Tensor) -> Frames:
+        """Copy these frames."""
+        return self._tensor[torch.tensor(checked_indices(indices, self.name, video_length=len(self)))]
+
+    def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
+        """Turn seconds into frames at the constant rate."""
+        return frames_between([index / self.fps for index in range(len(self))], start_seconds, end_seconds)
+
+    def close(self) -> None:
+        """Do nothing: there is no file."""
+
+
+def iter_clips(
+    video: VideoReader, clips: FrameIndices, prepare: Callable[[Frames], Sequence[Tensor]] = torch.unbind
+) -> Iterator[list[Tensor]]:
+    """Give the prepared frames of each clip in one pass: each frame is decoded once, in ascending order.
+
+    A clip is given as soon as its last frame has been decoded. What was prepared of a frame is held until no later clip
+    needs it: for clips in the order of their starts at most the span of one clip, whatever the length of the video.
+
+    Args:
+        video: Read from the first frame wanted to the last.
+        clips: Frames of N clips, (N, T); they may repeat, and lie in any order within a clip.
+        prepare: Makes one tensor of each decoded frame (T, H, W, C), independent of the frames beside it.
+
+    Raises:
+        DecodeError: A frame cannot be decoded, or the size of the picture changes within a clip.
+    """
+    wanted = clips.unique().tolist()  # ascending
+    needed_from = clips.amin(dim=1).flip(0).cummin(dim=0).values.flip(0)  # (N,): the first frame of any clip from here
+    held: dict[int, tuple[torch.Size, Tensor]] = {}
+    begun = 0
+    for row, first in zip(clips, needed_from.tolist(), strict=True):
+        clip = row.tolist()
+        held = {index: kept for index, kept in held.items() if index >= first}
+        end = bisect_right(wanted, max(clip), lo=begun)
+        for start in range(begun, end, FRAMES_AT_ONCE):
+            indices = wanted[start : min(start + FRAMES_AT_ONCE, end)]
+            frames = video.frames(indices)
+            size = frames.shape[1:3]
+            held.update((index, (size, made)) for index, made in zip(indices, prepare(frames), strict=True))
+        begun = end
+        yield _of_one_size([held[index] for index in clip], video.name)
 
 
 def frames_between(
@@ -86,40 +149,16 @@ def checked_indices(indices: Sequence[int] | Tensor, name: str, *, video_length:
 
 
 def no_such_frame(name: str, index: int, video_length: int) -> DecodeError:
-    """Say that a video is shorter than the caller thought; the caller raises."""
+    """The error for a frame past the end of a video."""
     return DecodeError(f"{name}: frame {index} does not exist, it has {video_length} frames; ask for fewer")
 
 
 def size_changes(name: str) -> DecodeError:
-    """Say that pictures of one clip cannot be put side by side; the caller raises."""
+    """The error for a clip whose frames differ in size."""
     return DecodeError(f"{name}: the size of the picture changes in mid-video; re-encode it")
 
 
-class ArrayVideo(VideoReader):
-    """A video given as an array or tensor of RGB pictures, uint8, (T, H, W, 3)."""
-
-    def __init__(self, array: NDArray[np.uint8] | Tensor, *, name: str = "array", fps: float = 25.0) -> None:
-        # A tensor needs memory that is writable and runs forwards; an array that turns BGR into RGB does not.
-        pictures = array if isinstance(array, Tensor) else torch.from_numpy(np.require(array, requirements=["C", "W"]))
-        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3 or not pictures.numel():
-            raise DecodeError(
-                f"{name}: frames of shape {tuple(pictures.shape)} and type {pictures.dtype} are no video; "
-                "give uint8 RGB pictures of shape (T, H, W, 3)"
-            )
-        self.name = name
-        self.fps = fps
-        self._pictures = pictures
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    def frames(self, indices: Sequence[int] | Tensor) -> Frames:
-        """Copy these frames."""
-        return self._pictures[torch.tensor(checked_indices(indices, self.name, video_length=len(self)))]
-
-    def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
-        """Turn seconds into frames at the constant rate."""
-        return frames_between([index / self.fps for index in range(len(self))], start_seconds, end_seconds)
-
-    def close(self) -> None:
-        """Do nothing: there is no file."""
+def _of_one_size(kept: Sequence[tuple[torch.Size, Tensor]], name: str) -> list[Tensor]:
+    if len({size for size, _ in kept}) > 1:
+        raise size_changes(name)
+    return [made for _, made in kept]

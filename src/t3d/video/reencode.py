@@ -1,12 +1,11 @@
-"""Re-encode a video once so that clips of it are read fast, and hold what was written against the original.
+"""Re-encode a video once so that clips of it are read fast, and compare the file with the original.
 
 H.264 that is cheap to decode (no CABAC, no loop filter, no B-frames), of the size that training asks for, with a
 keyframe every few frames: a clip costs hardly more than its own frames, wherever it begins, and needs no resizing.
-Which videos, and where they go, is not known here. What else was measured is in docs/prepared-files.md.
+docs/prepared-files.md has the measurements of other forms.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -17,7 +16,7 @@ from t3d.files import complete
 from t3d.video.encode import encode
 from t3d.video.pyav_reader import PyAVVideo
 from t3d.video.reader import FRAMES_AT_ONCE, size_changes
-from t3d.video.spec import PixelSpec
+from t3d.video.spec import PixelSpec, PreparedForm
 from t3d.video.transforms import resize
 
 _NUM_COMPARED = 8
@@ -29,30 +28,6 @@ _MAX_SHIFT_SECONDS = 0.001
 
 class NotFaithfulError(T3DError):
     """A video that can be decoded does not become a file that shows the same."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedForm:
-    """What prepared videos are like."""
-
-    short_side: int = 256
-    """Pixels; smaller videos are enlarged, so that training need not resize."""
-    keyframes: int = 8
-    """Frames from one keyframe to the next."""
-    crf: int = 23
-    """x264's constant rate factor: 0 lossless, 51 worst."""
-
-    @property
-    def options(self) -> dict[str, str]:
-        """What libx264 is told."""
-        return {
-            "crf": str(self.crf),
-            "preset": "veryfast",
-            "tune": "fastdecode",
-            "bf": "0",  # `t3d.video.packets` need not read a file whose pictures are stored in the order shown
-            "g": str(self.keyframes),
-            "x264-params": "scenecut=0:threads=1:lookahead-threads=1",
-        }
 
 
 def prepare_video(video: PyAVVideo, target: Path, form: PreparedForm, *, first: int, last: int) -> None:
@@ -72,7 +47,7 @@ def prepare_video(video: PyAVVideo, target: Path, form: PreparedForm, *, first: 
         try:
             with unfinished.open("wb") as file, av.open(file, "w", format="mp4") as container:
                 encode(container, frames, fps=video.fps, options=form.options, times_seconds=times_seconds)
-        except av.error.FFmpegError as error:  # a full disk is the business of `file`, and no such error
+        except av.error.FFmpegError as error:  # a full disk raises OSError instead, from `file`
             reason = " ".join(str(error).split())
             raise NotFaithfulError(f"{video.name}: its pictures cannot be encoded ({reason})") from error
         _check(unfinished, times_seconds, kept, name=video.name)
@@ -103,7 +78,7 @@ def _keeping(frames: Iterable[Tensor], numbers: Sequence[int], kept: dict[int, T
 
 
 def _check(path: Path, times_seconds: Sequence[float], kept: Mapping[int, Tensor], *, name: str) -> None:
-    """Refuse a file that is not what was to be written.
+    """Compare a written file with the frames and times it was made of.
 
     Raises:
         NotFaithfulError: It cannot be sought in, or frames, times or pictures differ.

@@ -1,6 +1,6 @@
 """Which frames make up a clip: integers in, integers out, no pixels and no files.
 
-Shuffling a clip's frames is a separate step, `shuffle_frames`: no sampler looks at `ClipSpec.order`.
+Shuffling a clip's frames is a separate step, `shuffle_frames`: samplers ignore `ClipSpec.order`.
 """
 
 import torch
@@ -34,7 +34,7 @@ def uniform_clips(video_length: int, spec: ClipSpec, num_clips: int) -> FrameInd
 def non_overlapping_clips(video_length: int, spec: ClipSpec) -> FrameIndices:
     """Clips one after another from the first frame, the remainder dropped; one clip where the video is too short.
 
-    Source: Diba et al. 2017, arXiv:1711.08200, section 4 (testing). What becomes of the remainder is our decision.
+    Source: Diba et al. 2017, arXiv:1711.08200, section 4 (testing). It does not mention the remainder.
     """
     return sliding_clips(video_length, spec, spec.span)
 

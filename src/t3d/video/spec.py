@@ -1,4 +1,4 @@
-"""What a clip is, how its pictures become input, and which views of a video are scored; values only, no torch."""
+"""Value objects: clips, pixels, augmentation, scored views, segments, prepared files. PyTorch is not imported."""
 
 import math
 from dataclasses import dataclass, replace
@@ -187,3 +187,27 @@ class SegmentSpec:
         if self.enabled and views.clips is views.step is views.segments is None:
             return replace(views, segments=self.segments)
         return views
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedForm:
+    """How prepared videos are encoded."""
+
+    short_side: int = 256
+    """Pixels; smaller videos are enlarged, so that training need not resize."""
+    keyframes: int = 8
+    """Frames from one keyframe to the next."""
+    crf: int = 23
+    """x264's constant rate factor: 0 lossless, 51 worst."""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of libx264."""
+        return {
+            "crf": str(self.crf),
+            "preset": "veryfast",
+            "tune": "fastdecode",
+            "bf": "0",  # `t3d.video.packets` need not read a file whose pictures are stored in the order shown
+            "g": str(self.keyframes),
+            "x264-params": "scenecut=0:threads=1:lookahead-threads=1",
+        }

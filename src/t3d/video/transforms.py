@@ -1,6 +1,6 @@
 """From decoded frames to what a network eats: resize, crop, flip, colour, all on uint8; floats only at the very end.
 
-Every choice is drawn once for a clip, never for a single frame. Which frames, and from which file, is not known here.
+Every choice is drawn once for a clip, never for a single frame.
 """
 
 import math
@@ -15,7 +15,7 @@ from t3d.tensors import Clip, Clips, Views
 from t3d.video.spec import AugmentSpec, PixelSpec
 
 Pictures = UInt8[Tensor, "T height width C"]
-"""`Frames`, in sizes of their own: a crop is not as high and wide as the picture it is taken from."""
+"""`Frames` before cropping, whose height and width differ from those of the result."""
 
 ZERO_MOTION = 128
 """The byte of optical flow that means none; directions lie on either side of it."""
@@ -23,7 +23,7 @@ _FLOW_DEVIATION = 12.0
 
 
 def train_view(frames: Pictures, pixels: PixelSpec, augment: AugmentSpec, generator: torch.Generator) -> Clip:
-    """Resize, crop somewhere, perhaps flip, perhaps change colours: one random look at a clip.
+    """Resize, crop somewhere, perhaps flip, perhaps change colours: one random view of a clip.
 
     A crop of another scale is enlarged; values of optical flow stay as they were, as is usual, so that the enlarged
     picture moves a little faster than they say.

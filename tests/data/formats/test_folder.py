@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from t3d.data import lists as listing
+from t3d.data import folders
 from t3d.data.formats import load_videos, recognise
 from t3d.data.samples import NoSuchSubsetError
 from t3d.errors import DataError
@@ -87,9 +87,9 @@ def test_a_class_may_be_called_train(touch: Touch) -> None:
 def test_folders_of_other_subsets_are_not_searched_for_videos(touch: Touch, monkeypatch: pytest.MonkeyPatch) -> None:
     root = touch("train/a/1.mp4", "test/a/2.mp4", "val/a/3.mp4")
     looked: list[str] = []
-    entries = listing.entries
+    entries = folders.entries
     monkeypatch.setattr(
-        listing, "entries", lambda folder: looked.append(folder.relative_to(root).as_posix()) or entries(folder)
+        folders, "entries", lambda folder: looked.append(folder.relative_to(root).as_posix()) or entries(folder)
     )
     load_videos(root, subset="train", format="folder")
     assert "train/a" in looked

@@ -9,14 +9,22 @@ from t3d.errors import DataError
 Touch = Callable[..., Path]
 
 
-def test_the_formats_the_command_line_names() -> None:
-    assert set(FORMATS) == {"ucf101", "hmdb51", "kinetics", "folder", "csv"}
+DATASETS = Path(__file__).parents[3] / "docs" / "datasets.md"
+
+
+def test_the_docs_table_is_that_of_the_code() -> None:
+    expected = [
+        f"| `{name}` | {form.recognised_by} | {form.splits} | {form.groups} |" for name, form in FORMATS.items()
+    ]
+    lines = DATASETS.read_text(encoding="utf-8").splitlines()
+    start = lines.index("| format | recognised by | split | group |") + 2
+    assert lines[start : start + len(expected)] == expected
 
 
 def test_what_fits_nothing_says_what_was_looked_for(touch: Touch) -> None:
     root = touch("a.mp4")
     with pytest.raises(
-        DataError, match=r"root: not recognised as a dataset; looked for: .*ucfTrainTestlist.*each class"
+        DataError, match=r"root: not recognised as a dataset; known forms are: csv .*ucfTrainTestlist.*each class"
     ):
         recognise(root)
     with pytest.raises(DataError, match=r"a\.mp4: not recognised"):

@@ -1,21 +1,21 @@
-"""The one entry to every dataset: a table of formats, recognised by what lies in the folder."""
+"""The table of dataset formats, and how a dataset is recognised and read by it.
+
+A new format is a file beside this one with `recognise` and `read`, and a row of `FORMATS`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from t3d.data.formats.folder import fits_folder, load_folder
-from t3d.data.formats.hmdb51 import fits_hmdb51, hmdb51_lists, load_hmdb51
-from t3d.data.formats.kinetics import fits_kinetics, kinetics_lists, load_kinetics
-from t3d.data.formats.table import fits_table, load_table
-from t3d.data.formats.ucf101 import fits_ucf101, load_ucf101, ucf101_lists
+from t3d.data.formats import folder, hmdb51, kinetics, table, ucf101
+from t3d.data.lists import Row
 from t3d.data.samples import Subset, VideoList
 from t3d.errors import DataError
 
 
 @runtime_checkable  # so that annotations can be checked at run time
-class Reader(Protocol):
+class Read(Protocol):
     """Lists the videos of one subset."""
 
     def __call__(self, root: Path, subset: Subset, *, split: int) -> VideoList:
@@ -24,23 +24,63 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How to recognise and read one layout of videos and lists."""
+    """How to recognise and read one layout of videos and lists; the texts are Markdown, for docs and messages."""
 
-    looks_like: str
-    fits: Callable[[Path], bool]
-    read: Reader
-    lists: Callable[[Path], dict[str, Path]] = lambda root: {}
-    """Files that say what is where, by their places in the folder of the dataset."""
+    recognised_by: str
+    """What must lie there."""
+    splits: str
+    """Where training, validation and test come from."""
+    groups: str
+    """What tells which videos must not be separated by a split."""
+    recognise: Callable[[Path], bool]
+    """Whether the folder or file has this format."""
+    read: Read
+    list_files: Callable[[Path], dict[str, Path]] = lambda root: {}
+    """Files that a copy of the dataset needs beside its videos, by their places in its folder."""
+    rows: Callable[[Path], tuple[Path, list[Row]]] | None = None
+    """Where one table names all videos and pieces: its file, and its rows, which have a column `path`."""
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(looks_like="a CSV or Parquet file, or videos.csv", fits=fits_table, read=load_table),
-    "ucf101": Format(looks_like="ucfTrainTestlist/", fits=fits_ucf101, read=load_ucf101, lists=ucf101_lists),
-    "hmdb51": Format(looks_like="testTrainMulti_7030_splits/", fits=fits_hmdb51, read=load_hmdb51, lists=hmdb51_lists),
-    "kinetics": Format(
-        looks_like="train.csv with a column youtube_id", fits=fits_kinetics, read=load_kinetics, lists=kinetics_lists
+    "csv": Format(
+        recognised_by="a CSV or Parquet file, or `videos.csv` in the folder",
+        splits="column `split`, else folds",
+        groups="column `group`",
+        recognise=table.recognise,
+        read=table.read,
+        rows=table.read_rows,
     ),
-    "folder": Format(looks_like="a folder of videos for each class", fits=fits_folder, read=load_folder),
+    "ucf101": Format(
+        recognised_by="`ucfTrainTestlist/`",
+        splits="official lists 1-3",
+        groups="class and `gNN` of the name",
+        recognise=ucf101.recognise,
+        read=ucf101.read,
+        list_files=ucf101.list_files,
+    ),
+    "hmdb51": Format(
+        recognised_by="`testTrainMulti_7030_splits/`",
+        splits="official lists 1-3",
+        groups="the name before its six trailing tags",
+        recognise=hmdb51.recognise,
+        read=hmdb51.read,
+        list_files=hmdb51.list_files,
+    ),
+    "kinetics": Format(
+        recognised_by="a list with `youtube_id`, videos named `<id>_<start>_<end>.mp4`",
+        splits="its train, validation and test lists",
+        groups="the YouTube id",
+        recognise=kinetics.recognise,
+        read=kinetics.read,
+        list_files=kinetics.list_files,
+    ),
+    "folder": Format(
+        recognised_by="a folder of videos for each class",
+        splits="`train/`, `val/`, `test/` above them, else folds",
+        groups="names that end in `_gNN_cNN`, else one a file, with a warning",
+        recognise=folder.recognise,
+        read=folder.read,
+    ),
 }
 """In the order in which they are tried."""
 
@@ -51,13 +91,12 @@ def recognise(root: Path) -> str:
     Raises:
         DataError: There is nothing at `root`, or none fits.
     """
-    if not root.exists():
-        raise DataError(f"{root}: no such file or folder; check the path of the dataset")
-    for name, layout in FORMATS.items():
-        if layout.fits(root):
+    _require(root)
+    for name, form in FORMATS.items():
+        if form.recognise(root):
             return name
-    looked_for = "; ".join(layout.looks_like for layout in FORMATS.values())
-    raise DataError(f"{root}: not recognised as a dataset; looked for: {looked_for}")
+    known = "; ".join(f"{name} ({form.recognised_by})" for name, form in FORMATS.items())
+    raise DataError(f"{root}: not recognised as a dataset; known forms are: {known}".replace("`", ""))
 
 
 def load_videos(root: Path, *, subset: Subset, split: int = 1, format: str | None = None) -> VideoList:
@@ -75,12 +114,11 @@ def load_videos(root: Path, *, subset: Subset, split: int = 1, format: str | Non
     """
     if format is not None and format not in FORMATS:
         raise DataError(f"unknown format {format!r}; choose from {', '.join(FORMATS)}")
-    if not root.exists():
-        raise DataError(f"{root}: no such file or folder; check the path of the dataset")
-    return with_missing_named(FORMATS[format or recognise(root)].read(root, subset, split=split), root)
+    _require(root)
+    return warn_of_missing(FORMATS[format or recognise(root)].read(root, subset, split=split), root)
 
 
-def with_missing_named(videos: VideoList, root: Path) -> VideoList:
+def warn_of_missing(videos: VideoList, root: Path) -> VideoList:
     """The same list, with a warning where some of its videos are not there.
 
     Raises:
@@ -98,3 +136,8 @@ def with_missing_named(videos: VideoList, root: Path) -> VideoList:
     if not videos.samples:
         raise DataError(f"{root}: no videos in {videos.split}; check the lists and folders")
     return videos
+
+
+def _require(root: Path) -> None:
+    if not root.exists():
+        raise DataError(f"{root}: no such file or folder; check the path of the dataset")

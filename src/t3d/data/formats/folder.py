@@ -2,27 +2,19 @@
 
 from pathlib import Path
 
-from t3d.data.lists import folders_in, videos_in
-from t3d.data.samples import (
-    Sample,
-    Subset,
-    VideoList,
-    number_labels,
-    sorted_labels,
-    source_subset,
-    subset_named,
-    with_groups,
-)
-from t3d.data.splits import fold_samples
+from t3d.data.folders import folders_in, videos_in
+from t3d.data.labels import number_labels, sorted_labels
+from t3d.data.samples import Sample, Subset, VideoList, source_subset, subset_named, with_groups
+from t3d.data.splits import group_kfold
 from t3d.errors import DataError
 
 
-def fits_folder(root: Path) -> bool:
+def recognise(root: Path) -> bool:
     """Whether the folder holds folders of videos, at once or below train, validation and test folders."""
     return bool(subset_folders(root)) or any(videos_in(root / name) for name in folders_in(root))
 
 
-def load_folder(root: Path, subset: Subset, *, split: int) -> VideoList:
+def read(root: Path, subset: Subset, *, split: int) -> VideoList:
     """Videos of one subset: of its folder, or of fold `split` where there are no such folders.
 
     Raises:
@@ -37,7 +29,7 @@ def load_folder(root: Path, subset: Subset, *, split: int) -> VideoList:
         raise DataError(f"{root}: no folder in it holds videos; put the videos of each class into a folder of its name")
     samples, warnings = with_groups(_samples(root, root, classes, sorted_labels(classes)))
     return VideoList(
-        samples=fold_samples(samples, subset, split=split, where=str(root)),
+        samples=group_kfold(samples, subset, split=split, where=str(root)),
         labels=sorted_labels(classes),
         root=root,
         format="folder",

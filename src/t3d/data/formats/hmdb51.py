@@ -7,7 +7,8 @@ and the three splits published with it.
 import re
 from pathlib import Path
 
-from t3d.data.lists import entries, find_videos, read_lines
+from t3d.data.folders import entries, find_videos
+from t3d.data.lists import read_lines
 from t3d.data.samples import NoSuchSubsetError, Sample, Subset, VideoList, with_groups
 from t3d.errors import DataError
 
@@ -17,19 +18,19 @@ _MARKS: dict[str, Subset | None] = {"0": None, "1": "train", "2": "test"}
 _OFFICIAL_COUNTS = {"train": 3570, "test": 1530}
 
 
-def fits_hmdb51(root: Path) -> bool:
+def recognise(root: Path) -> bool:
     """Whether there are lists in HMDB51's format in the folder, or beside it with one of its classes in it."""
     return _lists_folder(root) is not None
 
 
-def hmdb51_lists(root: Path) -> dict[str, Path]:
-    """The lists, by where they belong in the folder of the dataset."""
+def list_files(root: Path) -> dict[str, Path]:
+    """The lists, by their places in the folder of the dataset."""
     folder = _lists_folder(root)
     return {} if folder is None else {f"{_LISTS}/{name}": folder / name for name in entries(folder)}
 
 
-def load_hmdb51(root: Path, subset: Subset, *, split: int) -> VideoList:
-    """Videos of one subset, looked for in `root/class`, `root/hmdb51_org/class` and `root/videos/class`.
+def read(root: Path, subset: Subset, *, split: int) -> VideoList:
+    """Videos of one subset, searched in `root/class`, `root/hmdb51_org/class` and `root/videos/class`.
 
     Raises:
         DataError: There are no lists, or what `read_hmdb51_list` raises.

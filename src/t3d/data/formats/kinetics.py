@@ -10,28 +10,30 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from t3d.data.formats.folder import load_folder, subset_folders
-from t3d.data.lists import Row, find_videos, folders_in, read_csv, read_header, videos_in
-from t3d.data.samples import Sample, Subset, VideoList, number_labels, sorted_labels, source_subset, subset_named
+from t3d.data.folders import find_videos, folders_in, videos_in
+from t3d.data.formats import folder
+from t3d.data.labels import number_labels, sorted_labels
+from t3d.data.lists import Row, read_csv, read_header
+from t3d.data.samples import Sample, Subset, VideoList, source_subset, subset_named
 from t3d.errors import DataError
 
 _COLUMNS = ("youtube_id", "time_start", "time_end")
 
 
-def fits_kinetics(root: Path) -> bool:
+def recognise(root: Path) -> bool:
     """Whether the folder holds Kinetics' lists, or train and validation folders of files named like Kinetics'."""
-    return bool(_lists(root)) or any(_named_like_kinetics(part) for part in subset_folders(root).values())
+    return bool(_lists(root)) or any(_named_like_kinetics(part) for part in folder.subset_folders(root).values())
 
 
-def kinetics_lists(root: Path) -> dict[str, Path]:
-    """The lists, by where they belong in the folder of the dataset."""
+def list_files(root: Path) -> dict[str, Path]:
+    """The lists, by their places in the folder of the dataset."""
     return {path.relative_to(root).as_posix(): path for path in _lists(root).values()}
 
 
-def load_kinetics(root: Path, subset: Subset, *, split: int) -> VideoList:
+def read(root: Path, subset: Subset, *, split: int) -> VideoList:
     """Videos of one subset, from the lists if there are any, else from the folders.
 
-    With lists, videos are looked for in `subset/label`, `subset`, `label` and the folder itself, the labels spelt with
+    With lists, videos are searched in `subset/label`, `subset`, `label` and the folder itself, the labels spelt with
     spaces or underscores.
 
     Raises:
@@ -40,7 +42,7 @@ def load_kinetics(root: Path, subset: Subset, *, split: int) -> VideoList:
     """
     lists = _lists(root)
     if not lists:
-        return replace(load_folder(root, subset, split=split), format="kinetics")
+        return replace(folder.read(root, subset, split=split), format="kinetics")
     source, warnings = source_subset(subset, lists, where=str(root))
     if split != 1:
         raise DataError(f"{root}: no split {split}; Kinetics has one, number 1")

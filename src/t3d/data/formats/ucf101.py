@@ -6,7 +6,8 @@ Source: Soomro, Zamir, Shah 2012, arXiv:1212.0402, and the annotation files publ
 import re
 from pathlib import Path
 
-from t3d.data.lists import entries, find_videos, read_lines
+from t3d.data.folders import entries, find_videos
+from t3d.data.lists import read_lines
 from t3d.data.samples import NoSuchSubsetError, Sample, Subset, VideoList, with_groups
 from t3d.errors import DataError
 
@@ -18,19 +19,19 @@ _OFFICIAL_COUNTS = {
 }
 
 
-def fits_ucf101(root: Path) -> bool:
+def recognise(root: Path) -> bool:
     """Whether there are lists in UCF101's format in the folder, or beside it with one of its classes in it."""
     return _lists_folder(root) is not None
 
 
-def ucf101_lists(root: Path) -> dict[str, Path]:
-    """The lists, by where they belong in the folder of the dataset."""
+def list_files(root: Path) -> dict[str, Path]:
+    """The lists, by their places in the folder of the dataset."""
     folder = _lists_folder(root)
     return {} if folder is None else {f"{_LISTS}/{name}": folder / name for name in entries(folder)}
 
 
-def load_ucf101(root: Path, subset: Subset, *, split: int) -> VideoList:
-    """Videos of one subset, looked for in `root/Class` and `root/UCF-101/Class`.
+def read(root: Path, subset: Subset, *, split: int) -> VideoList:
+    """Videos of one subset, searched in `root/Class` and `root/UCF-101/Class`.
 
     Raises:
         DataError: There are no lists, or what `read_ucf101_list` raises.

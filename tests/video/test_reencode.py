@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from t3d.errors import DecodeError
-from t3d.video import reencode as preparation
+from t3d.video import reencode
 from t3d.video.container import open_container
 from t3d.video.packets import read_packet_index
 from t3d.video.pyav_reader import PyAVVideo
-from t3d.video.reencode import NotFaithfulError, PreparedForm, prepare_video
-from t3d.video.spec import PixelSpec
+from t3d.video.reencode import NotFaithfulError, prepare_video
+from t3d.video.spec import PixelSpec, PreparedForm
 from t3d.video.transforms import resize
 
 FORM = PreparedForm(short_side=64, keyframes=4, crf=18)
@@ -75,7 +75,7 @@ def test_what_is_too_far_from_the_original_is_refused_and_leaves_nothing(
     tmp_path: Path, encode: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = encode(tmp_path / "source.mp4", "libx264")
-    monkeypatch.setattr(preparation, "_MAX_DIFFERENCE", 0.001)
+    monkeypatch.setattr(reencode, "_MAX_DIFFERENCE", 0.001)
     with pytest.raises(NotFaithfulError, match=r"source\.mp4: prepared, frame 0 is .* levels from the original"):
         _prepare(source, tmp_path / "copy.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["source.mp4"]
@@ -84,12 +84,12 @@ def test_what_is_too_far_from_the_original_is_refused_and_leaves_nothing(
 def test_a_lost_frame_is_found(
     tmp_path: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = preparation.encode
+    whole = reencode.encode
 
     def careless(container: object, frames: object, **named: object) -> None:
         whole(container, list(frames)[:-1], **named)
 
-    monkeypatch.setattr(preparation, "encode", careless)
+    monkeypatch.setattr(reencode, "encode", careless)
     with pytest.raises(NotFaithfulError, match="it has 19 frames instead of 20"):
         _prepare(make_video(length=20), tmp_path / "copy.mp4")
 
@@ -97,7 +97,7 @@ def test_a_lost_frame_is_found(
 def test_a_picture_that_changes_its_size_is_refused(
     tmp_path: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "FRAMES_AT_ONCE", 4)
+    monkeypatch.setattr(reencode, "FRAMES_AT_ONCE", 4)
     source, read = make_video(length=8), PyAVVideo.frames
 
     def turned(video: PyAVVideo, indices: range) -> torch.Tensor:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from t3d.data import lists as listing
-from t3d.data.lists import entries, find_videos, folders_in, videos_in
+from t3d.data import folders
+from t3d.data.folders import entries, find_videos, folders_in, videos_in
 from t3d.data.samples import Sample
 from t3d.errors import DataError
 
@@ -46,7 +46,7 @@ def test_each_needed_folder_is_listed_once_and_no_other(
 ) -> None:
     root = touch("A/1.mp4", "A/2.mp4", "A/3.mp4", "B/1.mp4")
     looked: list[Path] = []
-    monkeypatch.setattr(listing, "entries", lambda folder: looked.append(folder) or entries(folder))
+    monkeypatch.setattr(folders, "entries", lambda folder: looked.append(folder) or entries(folder))
     find_videos(wanted("1.mp4", "2.mp4", "4.mp4"), lambda sample: [root / "A"], any_suffix=False)
     assert looked == [root / "A"]
 
@@ -57,6 +57,6 @@ def test_a_folder_that_may_not_be_read_is_named(touch: Callable[..., Path], monk
     def refuse(folder: Path) -> list[str]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(listing.os, "listdir", refuse)
+    monkeypatch.setattr(folders.os, "listdir", refuse)
     with pytest.raises(DataError, match=r"root: cannot be read \(Permission denied\); check"):
         entries(root)
