@@ -69,7 +69,7 @@ def _averages_only() -> None:
 
 def _kernels_only() -> None:
     _averages_only()
-    halved_branches._halve = _by_smoothed_kernels  # type: ignore[assignment]
+    halved_branches._halve = _by_smoothed_kernels
 
 
 def _dense_only() -> None:
