@@ -60,7 +60,7 @@ COMMANDS = {
     "data prepare": Command(
         config="PrepareConfig", module="prepare", summary="re-encode a dataset once, so that training reads it faster"
     ),
-    "bench": Command(config="BenchConfig", module="bench", summary="measure time and memory beside other ways"),
+    "bench": Command(config="BenchConfig", module="bench", summary="measure engines, precisions and settings here"),
     "models": Command(config="ModelsConfig", module="models", summary="list the networks and what they cost"),
 }
 

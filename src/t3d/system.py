@@ -131,3 +131,18 @@ def peak_bytes() -> int:
         return next(int(words[1]) for words in lines if words[0] == "VmHWM:") * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cpu_bf16_supported() -> bool:
+    """Whether this processor computes in bf16 itself (AVX512_BF16, AMX, Arm's BF16); others emulate it, slowly."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        return not _BF16_FLAGS.isdisjoint(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    import torch
+
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(supported is not None and supported() for supported in asked)
+
+
+_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Names of the units in Linux's list of a processor's features."""

@@ -1,13 +1,14 @@
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from arms import Instant
-from t3d.bench import growth
-from t3d.bench.growth import Growth, evaluation_step, grow_evaluation, grow_networks
-from t3d.bench.growth_plots import growth_figure
+from benchmarks import growth
+from benchmarks.growth import Growth, evaluation_step, fit_power_law
+from benchmarks.growth_plots import growth_figure
 from t3d.bench.rounds import Measured
+from t3d.bench.tables import Row
 from t3d.video.encode import write_video
 
 SHAPE = (1, 3, 16, 32, 32)
@@ -18,7 +19,8 @@ def _growth(*seconds: float, error: str = "") -> Growth:
     measured = [Measured(name=str(value), seconds=(value, value), peak_bytes=5_000_000) for value in seconds]
     measured += [Measured(name="large", error=error)] if error else []
     sizes = [2**power for power in range(len(measured))]
-    return Growth(arch="net", work="forward pass", axis="frames", sizes=sizes, measured=measured, setting="all else")
+    rows = [Row(measured=one) for one in measured]
+    return Growth(arch="net", work="forward pass", axis="frames", sizes=sizes, rows=rows, setting="all else")
 
 
 def test_laws_are_fitted_to_what_could_be_measured() -> None:
@@ -40,27 +42,29 @@ def test_too_few_sizes_make_no_law() -> None:
     assert figures["notes"] == ["Exponents: time not known, memory not known. all else."]
 
 
-def test_one_length_at_a_time_is_varied(monkeypatch: pytest.MonkeyPatch) -> None:
-    instant = Instant()
-    monkeypatch.setattr(growth, "measure", instant)
-    monkeypatch.setattr(growth, "AXES", {"frames": (16, 32), "resolution": (32, 48), "batch": (2, 3)})
-    found = grow_networks("t3d_tiny", (2, *SHAPE[1:]), rounds=1, threads=1, device="cpu")
-    works = ["forward pass", "training step"]
-    assert [(one.axis, one.work) for one in found] == [(axis, work) for axis in growth.AXES for work in works]
-    assert instant.calls[0] == ["frames 16", "frames 32"]
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 2.5])
+def test_an_exact_law_is_found_without_error(exponent: float) -> None:
+    law = fit_power_law([8, 16, 64], [3 * size**exponent for size in (8, 16, 64)])
+    assert law is not None
+    assert law.exponent == pytest.approx(exponent, abs=1e-12)
+    assert law.error == pytest.approx(0, abs=1e-6)
+    assert law.factor == pytest.approx(3)
+    assert law(32) == pytest.approx(3 * 32**exponent)
+
+
+def test_the_error_is_that_of_least_squares() -> None:
+    """Logarithms 0, 1, 2 against 0, 2, 1: slope 1/2, residuals -1/2, 1, -1/2, so sqrt(1.5 / 1 / 2)."""
+    law = fit_power_law([1, math.e, math.e**2], [1, math.e**2, math.e])
+    assert law is not None
+    assert law.exponent == pytest.approx(0.5)
+    assert law.error == pytest.approx(math.sqrt(0.75))
+    assert fit_power_law([1, 2], [1, 2]) is None
+
+
+def test_one_length_at_a_time_is_varied() -> None:
     assert [growth._varied(SHAPE, axis, 7) for axis in growth.AXES] == [
         *((1, 3, 7, 32, 32), (1, 3, 16, 7, 7), (7, 3, 16, 32, 32)),
     ]
-
-
-def test_more_and_more_videos_are_evaluated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    instant = Instant()
-    monkeypatch.setattr(growth, "measure", instant)
-    monkeypatch.setattr(growth, "NUM_VIDEOS", (1, 3))
-    grown = grow_evaluation("t3d_tiny", SHAPE, tmp_path, rounds=1, threads=1, device="cpu")
-    assert instant.calls == [["videos 1", "videos 3"]]
-    assert len(list(tmp_path.iterdir())) == 3
-    assert grown.sizes == (1, 3)
 
 
 def test_a_video_that_cannot_be_scored_is_no_measurement(tmp_path: Path) -> None:

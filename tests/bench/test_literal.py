@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from t3d.bench import literal
-from t3d.bench.literal import NETWORKS, literal_network
+from benchmarks import literal
+from benchmarks.literal import LITERAL_NETWORKS, literal_network
 from t3d.models import create_model
 
 
@@ -33,7 +33,7 @@ def test_it_costs_what_table_1_says(name: str, giga_multiply_adds: float) -> Non
     assert counter.get_total_flops() / 2e9 == pytest.approx(giga_multiply_adds, rel=0.001)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", LITERAL_NETWORKS)
 def test_the_values_of_one_fit_the_other_in_order(name: str) -> None:
     with torch.device("meta"):
         ours, plain = create_model(name, 7), literal_network(name, num_classes=7)

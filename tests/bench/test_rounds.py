@@ -7,27 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t3d.bench.rounds import Arm, Measured, measure, ratios
+from t3d.bench.rounds import Measured, Variant, measure, ratios
 from t3d.errors import ConfigError
 
 Step = Callable[[], object]
 
 
-def _writer(journal: Path, letter: str, seconds: float = 0.0) -> Step:
-    """Each step adds a letter; building adds a small one."""
+def _writer(journal: Path, letter: str, *, seconds: float = 0.0, num_bytes: int = 0) -> Step:
+    """Each step adds a letter to the journal and fills some memory; building adds a small letter."""
 
     def note(text: str) -> None:
         with journal.open("a") as file:
             file.write(text)
         time.sleep(seconds)
+        np.ones(num_bytes, dtype=np.uint8).sum()
 
+    print("building")
     note(letter.lower())
     return lambda: note(letter)
-
-
-def _eater(num_bytes: int) -> Step:
-    print("eating")
-    return lambda: np.ones(num_bytes, dtype=np.uint8).sum()
 
 
 def _never_built(error: Exception) -> Step:
@@ -47,59 +44,58 @@ def _failing(at: int, *, by_signal: bool) -> Step:
     return step
 
 
-def test_arms_are_built_one_after_the_other_and_asked_in_turn(tmp_path: Path) -> None:
-    journal = tmp_path / "journal"
-    arms = [Arm(name=letter, build=_writer, arguments={"journal": journal, "letter": letter}) for letter in "AB"]
-    measured = measure(arms, rounds=3, threads=1)
-    assert journal.read_text() == "aA" + "bB" + "AB" + "AB" + "AB"
-    assert [(arm.name, len(arm.seconds), arm.error) for arm in measured] == [("A", 3, ""), ("B", 3, "")]
-
-
-def test_what_is_going_on_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    arm = Arm(name="A", build=_writer, arguments={"journal": tmp_path / "journal", "letter": "A"})
+def test_variants_are_built_one_after_the_other_and_timed_in_turn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal, ready = tmp_path / "journal", []
+    sizes = {"A": 50_000_000, "B": 150_000_000}
+    variants = [
+        Variant(name=letter, build=_writer, arguments={"journal": journal, "letter": letter, "num_bytes": size})
+        for letter, size in sizes.items()
+    ]
+    variants.insert(1, Variant(name="skipped", build=_writer, skip="no such units"))
     with caplog.at_level("INFO", logger="t3d.bench"):
-        measure([arm], rounds=2, threads=1)
-    assert [record.message for record in caplog.records] == ["building A", "round 1 of 2", "round 2 of 2"]
+        found = measure(variants, rounds=2, threads=1, on_ready=lambda build, step: ready.append(build > step > 0))
+    assert journal.read_text() == "aA" + "bB" + "AB" + "AB"
+    assert [(one.name, len(one.seconds), one.error) for one in found] == [
+        *(("A", 2, ""), ("skipped", 0, "no such units"), ("B", 2, "")),
+    ]
+    assert ready == [True, True]
+    logged = ["building A", "skipped: no such units", "building B", "round 1 of 2", "round 2 of 2"]
+    assert [record.message for record in caplog.records] == logged
+    small, _, large = found
+    assert 45e6 < small.peak_bytes < 90e6  # above what its imports took
+    assert 95e6 < large.peak_bytes - small.peak_bytes < 105e6
+    assert "building" not in capfd.readouterr().out  # where only results go
 
 
-def test_a_step_that_is_shorter_than_a_turn_is_repeated_in_it(tmp_path: Path) -> None:
+def test_a_short_step_is_repeated_within_its_turn(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     given = {"journal": journal, "letter": "A", "seconds": 0.1}
-    (writer,) = measure([Arm(name="A", build=_writer, arguments=given)], rounds=1, threads=1, shortest_seconds=1.0)
+    (found,) = measure([Variant(name="A", build=_writer, arguments=given)], rounds=1, threads=1, shortest_seconds=1.0)
     made = len(journal.read_text()) - len("aA")
     assert 2 < made <= 10  # fewer than ten where writing takes long
-    assert 0.1 <= writer.seconds[0] < 1.0  # of one, not of the turn
+    assert 0.1 <= found.seconds[0] < 1.0  # of one, not of the turn
 
 
-def test_memory_is_that_of_the_arm_above_its_imports(capfd: pytest.CaptureFixture[str]) -> None:
-    sizes = (50_000_000, 150_000_000)
-    arms = [Arm(name=str(size), build=_eater, arguments={"num_bytes": size}) for size in sizes]
-    small, large = measure(arms, rounds=1, threads=1)
-    assert 45e6 < small.peak_bytes < 90e6
-    assert 95e6 < large.peak_bytes - small.peak_bytes < 105e6
-    assert "eating" not in capfd.readouterr().out  # where only results go
-
-
-def test_what_fails_says_why_and_the_others_go_on() -> None:
-    arms = [
-        Arm(name="no extra", build=_never_built, arguments={"error": ConfigError("install t3d[openvino]")}),
-        Arm(name="raises", build=_failing, arguments={"at": 3, "by_signal": False}),
-        Arm(name="killed", build=_failing, arguments={"at": 2, "by_signal": True}),
-        Arm(name="good", build=_failing, arguments={"at": 9, "by_signal": False}),
+def test_a_variant_that_fails_has_its_reason_and_the_others_go_on() -> None:
+    variants = [
+        Variant(name="killed", build=_failing, arguments={"at": 2, "by_signal": True}),
+        Variant(name="no extra", build=_never_built, arguments={"error": ConfigError("install t3d[openvino]")}),
+        Variant(name="raises", build=_failing, arguments={"at": 3, "by_signal": False}),
     ]
-    *others, good = measure(arms, rounds=3, threads=1)
-    assert len(good.seconds) == 3
-    assert [arm.error for arm in others] == [
+    found = measure(variants, rounds=2, threads=1)
+    assert [one.error for one in found] == [
+        "its process ended (code -9), perhaps for want of memory",
         "install t3d[openvino]",
         "ValueError: the third",
-        "its process ended (code -9), perhaps for want of memory",
     ]
-    assert all(arm.seconds == () and arm.peak_bytes == 0 for arm in others)
+    assert all(one.seconds == () and one.peak_bytes == 0 for one in found)
 
 
 def test_ratios_are_taken_within_rounds() -> None:
     base = Measured(name="base", seconds=(1.0, 2.0, 4.0))
-    arm = Measured(name="arm", seconds=(0.5, 0.5, 8.0))
-    assert ratios(arm, base) == [0.5, 0.25, 2.0]
-    assert (base.median, arm.median) == (2.0, 0.5)
-    assert ratios(Measured(name="arm", error="killed"), base) == ratios(base, Measured(name="arm", error="x")) == []
+    other = Measured(name="other", seconds=(0.5, 0.5, 8.0))
+    assert ratios(other, base) == [0.5, 0.25, 2.0]
+    assert (base.median, other.median) == (2.0, 0.5)
+    assert ratios(Measured(name="other", error="killed"), base) == ratios(base, Measured(name="x", error="x")) == []

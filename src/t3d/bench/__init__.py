@@ -1,1 +1,1 @@
-"""What the package takes in time and memory, side by side with other ways; what it computes is tested elsewhere."""
+"""Time and memory of engines, precisions and training settings on the user's machine."""

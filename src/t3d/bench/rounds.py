@@ -1,7 +1,7 @@
-"""Times arms against each other, each in a process of its own, in turn: A B C A B C ... What a step does is its own.
+"""Time variants of the same work against each other: each in its own process, one step in turn (A B C A B C ...).
 
-Nothing here prints, though what is going on is logged, and nothing is averaged away: every round's seconds are kept, so
-that ratios are taken within a round and a busy machine is unfair to all arms alike.
+Every round's seconds are kept, so that ratios are taken within a round and a busy machine slows all variants alike.
+Progress goes to the logger `t3d.bench`.
 """
 
 import logging
@@ -23,26 +23,28 @@ from t3d.system import children_ignore_interrupts, peak_bytes
 
 Step = Callable[[], object]
 
-_LOG = logging.getLogger(__name__)
+LOGGER = logging.getLogger("t3d.bench")
 
 _SETTLE_SECONDS = 0.05
-"""Pause before each step: threads of the arm before it may go on spinning for some milliseconds."""
+"""Pause before each step: threads of the variant before it may go on spinning for some milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class Variant:
     """One way of doing the work."""
 
     name: str
     build: Callable[..., Step]
-    """A function of a module, called in the arm's process; what it returns is timed. A GPU's step ends by waiting."""
+    """A module-level function, called in the variant's process; what it returns is timed. A GPU's step synchronises."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What `build` is called with."""
+    skip: str = ""
+    """Why it is not measured here, such as a missing library."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What an arm took."""
+    """What a variant took."""
 
     name: str
     seconds: Sequence[float] = ()
@@ -59,52 +61,69 @@ class Measured:
 
 
 def ratios(one: Measured, other: Measured) -> list[float]:
-    """Seconds of one arm divided by those of another, round by round; nothing where either failed."""
+    """Seconds of one variant divided by those of another, round by round; nothing where either failed."""
     if one.error or other.error:
         return []
     return [own / base for own, base in zip(one.seconds, other.seconds, strict=True)]
 
 
 def measure(
-    arms: Sequence[Arm], *, rounds: int, threads: int, warm_up: int = 1, shortest_seconds: float = 0.0
+    variants: Sequence[Variant],
+    *,
+    rounds: int,
+    threads: int,
+    warm_up: int = 1,
+    shortest_seconds: float = 0.0,
+    on_ready: Callable[[float, float], None] | None = None,
 ) -> list[Measured]:
-    """Build every arm in a fresh process, then ask them in turn for a step each, round by round.
+    """Build every variant in a fresh process, then time one step of each in turn, round by round.
 
-    An arm that fails or is killed is left out from there on, and says why; the others go on.
+    A variant that fails or is killed is left out from there on, with its reason; the others go on.
 
     Args:
-        arms: The arms; their order is that of each round.
-        rounds: Timed steps of each arm.
+        variants: Their order is that of each round.
+        rounds: Timed steps of each variant.
         threads: CPU threads of torch in every process.
         warm_up: Steps before the first round, which are not timed.
-        shortest_seconds: Repeat a step within its turn until it takes so long, and take the mean: for steps so short
-            that the caches the other arms have used would decide. The last step of the warm-up tells how often.
+        shortest_seconds: Repeat a step within its turn until it takes so long, and take the mean: short steps would
+            otherwise depend on caches that other variants have used. The last warm-up step decides how often.
+        on_ready: Called for each variant that is built, with the seconds this took and those of a warm-up step.
     """
     with ExitStack() as stack:
-        runners = []
-        for arm in arms:  # one after the other: what builds does not meet what is built
-            _LOG.info("building %s", arm.name)
-            runner = stack.enter_context(_started(arm, threads))
-            runner.prepare(warm_up, shortest_seconds)
-            runners.append(runner)
+        found: list[_Runner | Measured] = []
+        for variant in variants:  # one after the other: building does not overlap what is built already
+            if variant.skip:
+                LOGGER.info("%s: %s", variant.name, variant.skip)
+                found.append(Measured(name=variant.name, error=variant.skip))
+                continue
+            LOGGER.info("building %s", variant.name)
+            start = time.perf_counter()
+            runner = stack.enter_context(_started(variant, threads))
+            step_seconds = runner.prepare(warm_up, shortest_seconds)
+            if runner.error:
+                LOGGER.info("%s: %s", variant.name, runner.error)
+            elif on_ready is not None:
+                on_ready(time.perf_counter() - start, step_seconds)
+            found.append(runner)
         for number in range(1, rounds + 1):
-            _LOG.info("round %d of %d", number, rounds)
-            for runner in runners:
-                runner.time_step()
-        return [runner.measured() for runner in runners]
+            LOGGER.info("round %d of %d", number, rounds)
+            for one in found:
+                if isinstance(one, _Runner):
+                    one.time_step()
+        return [one.measured() if isinstance(one, _Runner) else one for one in found]
 
 
 @contextmanager
-def _started(arm: Arm, threads: int) -> Iterator["_Runner"]:
-    """A process that serves one arm; Ctrl-C is this process's business, which then ends it."""
+def _started(variant: Variant, threads: int) -> Iterator["_Runner"]:
+    """A process that serves one variant; Ctrl-C reaches the parent only, which then ends it."""
     context = get_context("spawn")
     pipe, its_end = context.Pipe()
-    process = context.Process(target=_serve, args=(its_end, arm, threads))  # not a daemon: it may have workers
+    process = context.Process(target=_serve, args=(its_end, variant, threads))  # not a daemon: it may have workers
     with children_ignore_interrupts():
         process.start()
     its_end.close()
     try:
-        yield _Runner(arm.name, pipe, process)
+        yield _Runner(variant.name, pipe, process)
         pipe.close()  # which ends it
         process.join(timeout=10)
     finally:
@@ -113,7 +132,7 @@ def _started(arm: Arm, threads: int) -> Iterator["_Runner"]:
 
 
 class _Runner:
-    """This side of an arm's process."""
+    """The parent's side of a variant's process."""
 
     def __init__(self, name: str, pipe: Connection, process: SpawnProcess) -> None:
         self.name = name
@@ -124,28 +143,30 @@ class _Runner:
         self.peak_bytes = 0
         self.error = ""
 
-    def prepare(self, warm_up: int, shortest_seconds: float) -> None:
-        """Wait until it is built, make the steps that are not timed, and find how often one is to be repeated."""
-        self._listen()
+    def prepare(self, warm_up: int, shortest_seconds: float) -> float:
+        """Wait until it is built, make the steps that are not timed, and give the seconds of a turn (0 if unknown)."""
+        self._receive()
         for _ in range(warm_up):
             self.time_step()
-        if self.seconds:
-            self.repeats = max(1, round(shortest_seconds / self.seconds[-1]))
+        last = self.seconds[-1] if self.seconds else 0.0
         self.seconds.clear()
+        if last:
+            self.repeats = max(1, round(shortest_seconds / last))
+        return self.repeats * last
 
     def time_step(self) -> None:
         if not self.error:
             time.sleep(_SETTLE_SECONDS)
-            with suppress(BrokenPipeError):  # of a process killed while it waited; listening says so
+            with suppress(BrokenPipeError):  # of a process killed meanwhile; receiving finds that out
                 self.pipe.send(self.repeats)
-            self._listen()
+            self._receive()
 
     def measured(self) -> Measured:
         if self.error:
             return Measured(name=self.name, error=self.error)
         return Measured(name=self.name, seconds=tuple(self.seconds), peak_bytes=self.peak_bytes)
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         try:
             answer = self.pipe.recv()
         except (EOFError, ConnectionResetError):
@@ -159,18 +180,18 @@ class _Runner:
             self.seconds.append(seconds)
 
 
-def _serve(pipe: Connection, arm: Arm, threads: int) -> None:
-    """The other side: build and say so, then a step for each request, until the pipe is closed."""
+def _serve(pipe: Connection, variant: Variant, threads: int) -> None:
+    """The child's side: build, then time a step for each request, until the pipe is closed."""
     os.dup2(2, 1)  # what libraries print is no result
     torch.set_num_threads(threads)
     before = peak_bytes()
     try:
-        step = arm.build(**arm.arguments)
+        step = variant.build(**variant.arguments)
         pipe.send(None)
         while (repeats := _request(pipe)) is not None:
             pipe.send((_seconds(step, repeats), _peak_bytes_above(before)))
-    except Exception as error:  # whatever it is, it is this arm's result
-        pipe.send(_words(error))
+    except Exception as error:  # whatever it is, it is this variant's result
+        pipe.send(_one_line(error))
 
 
 def _request(pipe: Connection) -> int | None:
@@ -191,7 +212,6 @@ def _peak_bytes_above(before: int) -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else peak_bytes() - before
 
 
-def _words(error: Exception) -> str:
-    """One line."""
+def _one_line(error: Exception) -> str:
     text = str(error).strip().partition("\n")[0]
     return text if isinstance(error, T3DError) else f"{type(error).__name__}: {text}"

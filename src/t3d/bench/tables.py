@@ -1,13 +1,14 @@
-"""What was measured, as rows set against their first, and as targets met or missed. Nothing here measures."""
+"""Measurements as rows set against their first, targets met or missed, and both as JSON values and Markdown."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from t3d.bench.rounds import Measured, ratios
 
 Unit = Literal["x faster", "x the time", "x the memory", "s", "of the limit", "relative difference"]
+Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class Target:
     unit: Unit
     bound: float
     reached: float | None
-    """None where nothing could be measured: that is a miss, too."""
+    """None where nothing could be measured, which counts as a miss."""
 
     @property
     def at_most(self) -> bool:
@@ -35,17 +36,17 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """An arm, what a step of it computes, and the best rate that the machine has for that."""
+    """A measured variant, the operations of a step, and the machine's best rate in its precision."""
 
     measured: Measured
     flops: int | None = None
-    """Operations of a step as it is really computed, two a multiply-add; None where that is not known."""
+    """Operations of a step as it is computed, two a multiply-add; None where that is not known."""
     limit: float | None = None
-    """Operations a second of the machine in this precision, the best measured."""
+    """Operations a second, the best measured."""
 
     @property
     def share(self) -> float | None:
-        """Of the limit, by the median of the seconds."""
+        """Rate of the median step as a share of the limit."""
         if self.measured.error or not self.flops or not self.limit:
             return None
         return self.flops / self.measured.median / self.limit
@@ -53,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of which the first is what the others are set against."""
+    """Rows, each compared with the first."""
 
     title: str
     rows: Sequence[Row]
@@ -61,12 +62,12 @@ class Table:
     targets: Sequence[Target] = ()
     notes: Sequence[str] = ()
     memory: bool = True
-    """Whether the memory of the arms' processes says something."""
+    """Whether the memory of the variants' processes is of interest."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What else was found, as JSON values."""
 
     def figures(self) -> dict[str, Any]:
-        """Everything, as JSON has it."""
+        """Everything as JSON values."""
         return {
             "title": self.title,
             "ratio": self.ratio,
@@ -86,45 +87,112 @@ class Table:
             "time": _spread(measured.seconds),
             "ratio": _spread(compared),
             "peak_bytes": measured.peak_bytes if self.memory and measured.peak_bytes else None,
-            "memory_ratio": _share(measured.peak_bytes, base.peak_bytes) if self.memory else None,
+            "memory_ratio": share(measured.peak_bytes, base.peak_bytes) if self.memory else None,
             "flops": row.flops,
             "share_of_limit": row.share,
         }
 
 
-def times_faster(rows: Sequence[Row], names: Sequence[str]) -> float | None:
-    """The best of the named arms: median over the rounds of how many times faster than the first row."""
-    found = [ratios(rows[0].measured, row.measured) for row in _named(rows, names)]
-    return max((statistics.median(values) for values in found if values), default=None)
-
-
-def times_the_time(rows: Sequence[Row], name: str) -> float | None:
-    """Median over the rounds of an arm's seconds divided by those of the first row."""
-    found = [ratios(row.measured, rows[0].measured) for row in _named(rows, [name])]
-    return min((statistics.median(values) for values in found if values), default=None)
-
-
-def times_the_memory(rows: Sequence[Row], name: str) -> float | None:
-    """Peak memory of an arm divided by that of the first row."""
-    shares = [_share(row.measured.peak_bytes, rows[0].measured.peak_bytes) for row in _named(rows, [name])]
-    return min((share for share in shares if share is not None), default=None)
-
-
-def best_share(rows: Sequence[Row], names: Sequence[str]) -> float | None:
-    """Of the machine's limit: the best of the named arms."""
-    return max((row.share for row in _named(rows, names) if row.share is not None), default=None)
-
-
-def _named(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    return [row for row in rows if row.measured.name in names]
-
-
-def _share(part: int, whole: int) -> float | None:
-    """None where one of them failed, and holds nothing."""
+def share(part: int, whole: int) -> float | None:
+    """One number divided by another; None where one of them is 0, as memory of what failed."""
     return part / whole if part and whole else None
+
+
+def markdown(document: Figures, *, title: str) -> str:
+    """Write a record as Markdown: command, machine, limits, then each table with its targets and notes."""
+    lines = [f"# {title}", "", f"`{document['command']}`", "", _facts(document["machine"])]
+    if document["limits"]:
+        lines += ["", f"Best rates measured here: {_limits(document['limits'])}."]
+    for table in document["tables"]:
+        columns = _named_columns(table["columns"]) if "columns" in table else _columns(table)
+        lines += ["", f"## {table['title']}", "", *_table(columns, table["rows"])]
+        if table["targets"]:
+            lines += ["", *_table(_TARGET_COLUMNS, table["targets"])]
+        for note in table["notes"]:
+            lines += ["", note]
+    return "\n".join(lines) + "\n"
+
+
+Column = tuple[str, Callable[[Figures], str]]
+"""Its head, and the cell of a row."""
 
 
 def _spread(values: Sequence[float]) -> Mapping[str, float] | None:
     if not values:
         return None
     return {"median": statistics.median(values), "from": min(values), "to": max(values)}
+
+
+def _facts(machine: Figures) -> str:
+    known = {name: value for name, value in machine.items() if value is not None}
+    memory = known.pop("memory_bytes", None)
+    if memory is not None:
+        known["memory"] = f"{memory / 1e9:.0f} GB"
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in known.items())
+
+
+def _limits(limits: Figures) -> str:
+    return ", ".join(
+        f"{limits[what][name] / 1e9:.0f} GFLOP/s {name} {what}"
+        for what in ("product", "convolution")
+        for name in limits[what]
+    )
+
+
+def _columns(table: Figures) -> list[Column]:
+    """Columns of timed variants, without those that are empty in every row."""
+    times = {"x faster": "times faster", "x the time": "times the time"}[table["ratio"]]
+    columns: list[Column] = [
+        ("variant", lambda row: row["name"]),
+        ("median", lambda row: _seconds(row["time"]["median"]) if row["time"] else row["error"]),
+        ("from to", lambda row: _range(row["time"], _seconds)),
+        (times, lambda row: f"{row['ratio']['median']:.2f}" if row["ratio"] else ""),
+        ("from to", lambda row: _range(row["ratio"], "{:.2f}".format)),
+        ("peak memory", lambda row: f"{row['peak_bytes'] / 1e6:.0f} MB" if row["peak_bytes"] is not None else ""),
+        ("times the memory", lambda row: f"{row['memory_ratio']:.2f}" if row["memory_ratio"] is not None else ""),
+        ("GFLOP", lambda row: f"{row['flops'] / 1e9:.1f}" if row["flops"] else ""),
+        ("of the limit", lambda row: f"{row['share_of_limit']:.0%}" if row["share_of_limit"] is not None else ""),
+    ]
+    return [column for column in columns if any(column[1](row) for row in table["rows"])]
+
+
+def _named_columns(columns: Mapping[str, str]) -> list[Column]:
+    """Columns of a table that has its own: name of each, and how its values are formatted."""
+    return [(name, lambda row, name=name, form=form: _cell(row[name], form)) for name, form in columns.items()]  # type: ignore[misc]
+
+
+def _cell(value: object, form: str) -> str:
+    return value if isinstance(value, str) else format(value, form)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.{1 if value < 0.1 else 0}f} ms"
+
+
+def _range(spread: Mapping[str, float] | None, write: Callable[[float], str]) -> str:
+    return f"{write(spread['from'])} to {write(spread['to'])}" if spread else ""
+
+
+def _bound(target: Figures) -> str:
+    return f"{'<=' if target['at_most'] else '>='} {_value(target, target['bound'])}"
+
+
+def _value(target: Figures, value: float | None) -> str:
+    if value is None:
+        return "not measured"
+    written = {"of the limit": "{:.0%}", "relative difference": "{:.1e}", "s": "{:.2f}"}
+    return f"{written.get(target['unit'], '{:.3g}').format(value)} {target['unit']}"
+
+
+_TARGET_COLUMNS: list[Column] = [
+    ("target", lambda target: target["what"]),
+    ("wanted", _bound),
+    ("reached", lambda target: _value(target, target["reached"])),
+    ("", lambda target: "met" if target["met"] else "missed"),
+]
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Figures]) -> list[str]:
+    marks = ["---", *["---:"] * (len(columns) - 1)]
+    cells = [[head for head, _ in columns], marks, *([write(row) for _, write in columns] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in cells]

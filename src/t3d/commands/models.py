@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
-from t3d.bench.networks import forward_step
-from t3d.bench.rounds import Arm, measure
+from t3d.bench.rounds import Variant, measure
+from t3d.bench.steps import forward_step
 from t3d.commands._console import counted, warn
 from t3d.commands._output import make_folder
 from t3d.config import ModelsConfig
@@ -77,8 +77,8 @@ def _common(row: Mapping[str, Any], size: tuple[int, int, int], config: ModelsCo
 
 
 def _measured(name: str, shape: ClipShape, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    arm = Arm(name=name, build=forward_step, arguments={"arch": name, "shape": (1, *shape), **overrides})
-    (cost,) = measure([arm], rounds=3, threads=torch.get_num_threads())
+    variant = Variant(name=name, build=forward_step, arguments={"arch": name, "shape": (1, *shape), **overrides})
+    (cost,) = measure([variant], rounds=3, threads=torch.get_num_threads())
     if cost.error:
         warn(f"{name}, clips of {times(shape)}: {cost.error}")
         return {"milliseconds": None, "peak_bytes": None}

@@ -39,7 +39,7 @@ Layout = Literal[
 Pipeline = Literal["scratch", "transfer", "ft-transfer", "inflation"]
 
 
-BenchKind = Literal["train", "infer", "load", "transfer", "startup", "growth"]
+BenchKind = Literal["infer", "train"]
 
 
 def check_named_once(runs: tuple[Path, ...]) -> None:

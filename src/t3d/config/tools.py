@@ -139,55 +139,39 @@ class ModelsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig:
-    """Measure this package beside other ways of doing the same work, in turn, on this machine."""
+    """Measure engines and precisions of scoring, or settings of training, in turn on this machine."""
 
     kind: Annotated[Positional[BenchKind], arg(metavar="KIND")]
-    """train, infer: a network; load: clips from files; transfer: an epoch; startup: the program; growth: with size."""
-    data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
-    """Folder, list or CSV of videos to load, of which eight are taken; left out, rendered ones (load)."""
+    """infer: score clips by every installed engine and precision; train: a training step with each setting."""
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """Run folder whose network and clips are measured, instead of --arch (infer)."""
     arch: tuple[str, ...] = ()
-    """Networks; left out, t3d_121 and densenet3d_121 (train, infer), t3d_121 (growth) or t3d_tiny (transfer)."""
+    """Networks of random weights; left out, t3d_121."""
     batch_size: int | None = None
-    """Clips of a step; left out, 4 (train), 1 and then 4 (infer), 1 (growth) or 16 (transfer)."""
+    """Clips of a step; left out, 4 (train), or 1 and then 4 (infer)."""
     num_frames: int | None = None
-    """Frames of a clip; left out, 16 (train, infer, growth)."""
+    """Frames of a clip; left out, 16, or those of RUN."""
     crop_size: int | None = None
-    """Height and width of a clip; left out, 112 (train, infer) or 64 (growth)."""
-    clips: int | None = None
-    """Clips of an epoch; left out, 192 (transfer)."""
+    """Height and width of a clip; left out, 112, or those of RUN."""
     compile: bool = False
     """Also measure compiled steps, which take minutes to build (train)."""
     accelerator: Accelerator = "auto"
-    """Where the networks are (train, infer, growth); the others are measured on the CPU."""
+    """Where the networks are."""
     rounds: int | None = None
-    """Timed steps of each arm; the arms take turns. Left out, 5, or 3 (growth)."""
+    """Timed steps of each variant; the variants take turns. Left out, 5."""
     threads: int | None = None
-    """CPU threads of every arm; left out, one for each core (train, infer, transfer, growth)."""
+    """CPU threads of every variant; left out, one for each core."""
     output: Path | None = None
-    """Folder for the tables as Markdown and JSON, and for pictures (growth)."""
+    """Folder for the record as Markdown and JSON."""
     json: bool = False
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        at_least(1, rounds=self.rounds, threads=self.threads, batch_size=self.batch_size, clips=self.clips)
+        at_least(1, rounds=self.rounds, threads=self.threads, batch_size=self.batch_size)
         at_least(1, num_frames=self.num_frames, crop_size=self.crop_size)
-        if self.data is not None and self.kind != "load":
-            raise ConfigError(f"{self.data}: only t3d bench load takes videos; leave them out")
-        for name, kinds in _OF_KINDS.items():
-            if getattr(self, name) != getattr(BenchConfig, name) and self.kind not in kinds:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} is for t3d bench {', '.join(kinds)}, not for {self.kind}; leave it out")
-
-
-_NETWORKS: tuple[BenchKind, ...] = ("train", "infer", "growth")
-_OF_KINDS: dict[str, tuple[BenchKind, ...]] = {
-    "arch": (*_NETWORKS, "transfer"),
-    "batch_size": (*_NETWORKS, "transfer"),
-    "num_frames": _NETWORKS,
-    "crop_size": _NETWORKS,
-    "clips": ("transfer",),
-    "compile": ("train",),
-    "accelerator": _NETWORKS,
-    "threads": ("train", "infer", "transfer", "growth"),
-}
-"""Which kinds a flag says something to."""
+        if self.compile and self.kind != "train":
+            raise ConfigError(f"--compile is for t3d bench train, not for {self.kind}; leave it out")
+        if self.run is not None and self.kind != "infer":
+            raise ConfigError(f"{self.run}: only t3d bench infer takes a run; name a network by --arch")
+        if self.run is not None and (self.arch or self.num_frames or self.crop_size):
+            raise ConfigError(f"{self.run}: has its own network and clips; leave out --arch, --num-frames, --crop-size")

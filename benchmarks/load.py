@@ -1,21 +1,29 @@
-"""Training clips from files: ours and the loops that users write, on the same files and the same clips.
+"""Training clips from files: our dataset and the loops that users write, on the same files and the same clips.
 
-All arms give 32 frames at stride 2, resized to a short side of 256 by the same function and cropped to 224. The loops
-take the centre; ours is the dataset of a training, which draws crop and flip.
+All variants give 32 frames at stride 2, resized to a short side of 256 by the same function and cropped to 224. The
+loops take the centre; ours is the dataset of a training, which draws crop and flip.
 """
 
+import math
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from t3d.bench.plain_loops import PLAIN_LOOPS
-from t3d.bench.rounds import Arm, Measured, Step, measure
-from t3d.bench.tables import Row, Table, Target, times_faster
+from benchmarks.options import Options
+from benchmarks.plain_loops import PLAIN_LOOPS
+from benchmarks.rendered_videos import render_videos
+from benchmarks.tables import times_faster
+from t3d.bench.experiments import Experiment, Findings, Work, run_experiments
+from t3d.bench.rounds import Step, Variant
+from t3d.bench.tables import Row, Target
+from t3d.commands._datasets import resolve
 from t3d.data.clips import ClipKey, EpochSampler, TrainClips, seeded
 from t3d.data.samples import Sample
+from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import ConfigError, DataError, DecodeError
 from t3d.training.loader import train_loader
 from t3d.video.decode import open_video
@@ -27,12 +35,13 @@ from t3d.video.transforms import centre_view, resize
 
 _CLIP, _PIXELS, _SEED = ClipSpec(num_frames=32, frame_stride=2), PixelSpec(), 0
 _EPOCHS, _BATCH_SIZE = 4, 8
-_VISITS = (
-    "Ours remembers where the pictures of a file begin; on a first visit, as in the first epoch, it finds that out. "
+_NUM_VIDEOS = 8
+_FIRST_VISIT_NOTE = (
+    "Our reader keeps the packet index of a file; on a first visit, as in the first epoch, it reads the index. "
     "The plain loops open a file as their library does, at every visit."
 )
 _SAME_FILE, _PREPARED_FILE = 1.0, 8.0
-"""Mean differences in levels of 255 up to which arms show the same frames; prepared pictures differ by 2 or 3."""
+"""Mean differences in levels of 255 up to which variants show the same frames; prepared pictures differ by 2 or 3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +63,25 @@ class Files:
         ]
 
 
-def bench_load(videos: Sequence[Path], folder: Path, *, rounds: int) -> list[Table]:
+def run(options: Options) -> Findings:
     """Prepare the videos, then time single clips on one thread, and epochs of the loader of a training.
 
-    Args:
-        videos: Those that are shorter than a clip, or cannot be decoded, are left out.
-        folder: For the prepared files.
-        rounds: Timed steps of each arm.
-
     Raises:
-        DataError: None is left.
+        DataError: No video can be used; those that are too short or cannot be decoded are left out.
     """
-    files = _prepare(videos, folder)
-    return [_single_clips(files, rounds=rounds), _epochs(files, rounds=rounds)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = prepare(_videos(options, folder), folder)
+        experiments = [_single_clips(files, rounds=options.timed_rounds), _epochs(files, rounds=options.timed_rounds)]
+        (single, epochs), _ = run_experiments(experiments, threads=options.cpu_threads)
+    loops = len(PLAIN_LOOPS)
+    fastest_first = sorted(single[:loops], key=lambda row: row.measured.median if row.measured.seconds else math.inf)
+    tables = [experiments[0].table([*fastest_first, *single[loops:]]), experiments[1].table(epochs)]
+    tables[0] = replace(
+        tables[0], notes=[*_notes(files), _rates(single, _EPOCHS * len(files.lengths)), _FIRST_VISIT_NOTE]
+    )
+    tables[1] = replace(tables[1], notes=[_rates(epochs, _num_batched(files))])
+    return Findings(tables=[table.figures() for table in tables])
 
 
 def plain(*, library: str, files: Files) -> Step:
@@ -86,7 +101,7 @@ def plain(*, library: str, files: Files) -> Step:
 
 
 def ours(*, prepared: bool, files: Files, first_visit: bool = False) -> Step:
-    """The dataset of a training, read here.
+    """The dataset of a training, read in this process.
 
     Args:
         prepared: Which of the files.
@@ -130,7 +145,12 @@ def loader(*, prepared: bool, files: Files, num_workers: int) -> Step:
     return epochs
 
 
-def _prepare(videos: Sequence[Path], folder: Path) -> Files:
+def prepare(videos: Sequence[Path], folder: Path) -> Files:
+    """Prepare every video that is long enough for a clip.
+
+    Raises:
+        DataError: There is none.
+    """
     original: list[Path] = []
     prepared: list[Path] = []
     lengths: list[int] = []
@@ -150,6 +170,13 @@ def _prepare(videos: Sequence[Path], folder: Path) -> Files:
     return Files(original=original, prepared=prepared, lengths=lengths, left_out=left_out)
 
 
+def _videos(options: Options, folder: Path) -> list[Path]:
+    if not options.data:
+        return render_videos(folder, count=_NUM_VIDEOS)
+    found = sorted({sample.path for sample in load_unlabelled(resolve(options.data[0])).samples})
+    return found[:: max(1, len(found) // _NUM_VIDEOS)][:_NUM_VIDEOS]
+
+
 def _prepared(path: Path, target: Path) -> int:
     """Prepare a video, and give its length."""
     with PyAVVideo(path) as video:
@@ -159,11 +186,10 @@ def _prepared(path: Path, target: Path) -> int:
         return len(video)
 
 
-def _single_clips(files: Files, *, rounds: int) -> Table:
-    num_clips = _EPOCHS * len(files.lengths)
-    loops = [Arm(name=name, build=plain, arguments={"library": name, "files": files}) for name in PLAIN_LOOPS]
-    own = [
-        Arm(
+def _single_clips(files: Files, *, rounds: int) -> Experiment:
+    variants = [Variant(name=name, build=plain, arguments={"library": name, "files": files}) for name in PLAIN_LOOPS]
+    variants += [
+        Variant(
             name=f"ours, {kind} files{', first visit' if first_visit else ''}",
             build=ours,
             arguments={"prepared": kind == "prepared", "files": files, "first_visit": first_visit},
@@ -171,32 +197,23 @@ def _single_clips(files: Files, *, rounds: int) -> Table:
         for first_visit in (True, False)
         for kind in ("original", "prepared")
     ]
-    measured = measure([*loops, *own], rounds=rounds, threads=1)
-    fastest_first = sorted(measured[: len(loops)], key=lambda arm: (bool(arm.error), arm.seconds and arm.median))
-    rows = [Row(measured=arm) for arm in [*fastest_first, *measured[len(loops) :]]]
-    return Table(
+    num_clips = _EPOCHS * len(files.lengths)
+    return Experiment(
         title=f"{num_clips} clips of 32 frames at stride 2 to 224 x 224, one after the other, one thread",
-        rows=rows,
-        targets=[
-            Target(
-                what="prepared files against the fastest loop on the original ones",
-                unit="x faster",
-                bound=2.0,
-                reached=times_faster(rows, ["ours, prepared files"]),
-            )
-        ],
-        notes=[
-            _sizes(files),
-            *(f"Left out: {reason}." for reason in files.left_out),
-            _rates(measured, num_clips),
-            _VISITS,
-        ],
+        work=[Work(variant=variant) for variant in variants],
+        rounds=rounds,
+        targets=_targets,
     )
 
 
-def _epochs(files: Files, *, rounds: int) -> Table:
-    arms = [
-        Arm(
+def _targets(rows: Sequence[Row]) -> list[Target]:
+    what = "prepared files against the fastest loop on the original ones"
+    return [Target(what=what, unit="x faster", bound=2.0, reached=times_faster(rows, ["ours, prepared files"]))]
+
+
+def _epochs(files: Files, *, rounds: int) -> Experiment:
+    variants = [
+        Variant(
             name=f"{kind} files, {num_workers} worker{'s'[: num_workers - 1]}",
             build=loader,
             arguments={"prepared": kind == "prepared", "files": files, "num_workers": num_workers},
@@ -204,14 +221,16 @@ def _epochs(files: Files, *, rounds: int) -> Table:
         for num_workers in (1, 2)
         for kind in ("original", "prepared")
     ]
-    measured = measure(arms, rounds=rounds, threads=1)
-    num_clips = _EPOCHS * (len(files.lengths) // _BATCH_SIZE * _BATCH_SIZE or len(files.lengths))
-    return Table(
-        title=f"{num_clips} clips from the loader of a training, in batches of {_BATCH_SIZE}",
-        rows=[Row(measured=arm) for arm in measured],
-        notes=[_rates(measured, num_clips)],
+    return Experiment(
+        title=f"{_num_batched(files)} clips from the loader of a training, in batches of {_BATCH_SIZE}",
+        work=[Work(variant=variant) for variant in variants],
+        rounds=rounds,
         memory=False,
     )
+
+
+def _num_batched(files: Files) -> int:
+    return _EPOCHS * (len(files.lengths) // _BATCH_SIZE * _BATCH_SIZE or len(files.lengths))
 
 
 def _train_clips(files: Files, *, prepared: bool) -> TrainClips:
@@ -236,13 +255,13 @@ def _check_same(one: Tensor, other: Tensor, *, bound: float) -> None:
         raise ConfigError(f"gives other frames than those asked for: they are {difference:.1f} levels from them")
 
 
-def _sizes(files: Files) -> str:
+def _notes(files: Files) -> list[str]:
     before, after = (sum(path.stat().st_size for path in paths) for paths in (files.original, files.prepared))
     kilobits = before * 8 / 1000 / sum(files.lengths)
     sizes = f"{before / 1e6:.2f} MB, {kilobits:.1f} kbit a frame; prepared {after / 1e6:.2f} MB"
-    return f"{len(files.lengths)} videos: {sizes}."
+    return [f"{len(files.lengths)} videos: {sizes}.", *(f"Left out: {reason}." for reason in files.left_out)]
 
 
-def _rates(measured: Sequence[Measured], num_clips: int) -> str:
-    rates = (f"{arm.name} {num_clips / arm.median:.0f}" for arm in measured if not arm.error)
-    return f"Clips a second: {', '.join(rates)}."
+def _rates(rows: Sequence[Row], num_clips: int) -> str:
+    measured = [row.measured for row in rows if not row.measured.error]
+    return f"Clips a second: {', '.join(f'{one.name} {num_clips / one.median:.0f}' for one in measured)}."

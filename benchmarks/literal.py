@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NETWORKS: dict[str, tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]] = {
+LITERAL_NETWORKS: dict[str, tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]] = {
     "densenet3d_121": ((6, 12, 24, 16), ()),
     "densenet3d_169": ((6, 12, 32, 32), ()),
     "t3d_121": ((6, 12, 24, 16), ((1, 3, 6), (1, 3, 4), (1, 3, 4))),
@@ -22,8 +22,8 @@ _GROWTH, _BOTTLENECK, _STEM, _BRANCH = 32, 128, 64, 128
 
 
 def literal_network(name: str, *, num_classes: int = 400) -> nn.Sequential:
-    """Build a network of `NETWORKS`, with PyTorch's own initial weights."""
-    blocks, depths = NETWORKS[name]
+    """Build a network of `LITERAL_NETWORKS`, with PyTorch's own initial weights."""
+    blocks, depths = LITERAL_NETWORKS[name]
     layers: list[nn.Module] = [
         nn.Conv3d(3, _STEM, (3, 7, 7), stride=2, padding=(1, 3, 3), bias=False),
         nn.BatchNorm3d(_STEM),

@@ -1,4 +1,4 @@
-"""Videos to measure reading on: texture of all scales that drifts, an object before it, noise. They are no dataset.
+"""Videos to measure reading on: texture of all scales that drifts, an object before it, noise. No dataset.
 
 Encoded as most videos are that people find: x264's own settings, a keyframe every 250 frames. Pictures of a fixed seed
 take about 150 kbit/s, as much as recorded ones do at this size and quality.
@@ -33,12 +33,12 @@ def render_videos(folder: Path, *, count: int, num_frames: int = NUM_FRAMES) -> 
 
 def _scene(num_frames: int, generator: torch.Generator) -> Iterator[Tensor]:
     ground = _texture(generator)
-    thing = F.interpolate(torch.rand(1, 3, 24, 24, generator=generator) * 255, (_OBJECT, _OBJECT), mode="bicubic")[0]
+    subject = F.interpolate(torch.rand(1, 3, 24, 24, generator=generator) * 255, (_OBJECT, _OBJECT), mode="bicubic")[0]
     for index in range(num_frames):
         top, left = _sway(index / 40, _MARGIN), _sway(index / 55, _MARGIN)
         picture = ground[:, top : top + _HEIGHT, left : left + _WIDTH].clone()
         down, right = _sway(index / 13, (_HEIGHT - _OBJECT) // 2), _sway(index / 17, (_WIDTH - _OBJECT) // 2)
-        picture[:, down : down + _OBJECT, right : right + _OBJECT] = thing
+        picture[:, down : down + _OBJECT, right : right + _OBJECT] = subject
         picture += 3 * torch.randn(1, _HEIGHT, _WIDTH, generator=generator)
         yield picture.clamp(0, 255).byte().permute(1, 2, 0)
 

@@ -1,16 +1,17 @@
-"""Pictures of growth: time and memory over size, both axes logarithmic, with the fitted laws."""
+"""Figures of growth: time and memory over size, both axes logarithmic, with the fitted laws."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from t3d.bench.growth import Growth
-from t3d.bench.powerlaw import PowerLaw
+if TYPE_CHECKING:
+    from benchmarks.growth import Growth, PowerLaw
 
 
-def growth_figure(growths: Sequence[Growth]) -> Figure:
+def growth_figure(growths: "Sequence[Growth]") -> Figure:
     """Draw every work over one axis: seconds on the left, megabytes on the right."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -25,7 +26,9 @@ def growth_figure(growths: Sequence[Growth]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, growth: Growth, values: Sequence[float | None], law: PowerLaw | None, *, scale: float) -> None:
+def _draw(
+    axes: Axes, growth: "Growth", values: Sequence[float | None], law: "PowerLaw | None", *, scale: float
+) -> None:
     """Points, and the law as a line through them."""
     points = [(size, value) for size, value in zip(growth.sizes, values, strict=True) if value is not None]
     if not points:
@@ -36,7 +39,7 @@ def _draw(axes: Axes, growth: Growth, values: Sequence[float | None], law: Power
         axes.plot(growth.sizes, [scale * law(size) for size in growth.sizes], color=drawn.get_color(), linewidth=1)
 
 
-def _label(axes: Axes, growth: Growth) -> None:
+def _label(axes: Axes, growth: "Growth") -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(growth.axis)

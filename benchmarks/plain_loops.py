@@ -1,7 +1,7 @@
-"""The loops that users write to read a clip: open the file, decode the frames wanted, one thread. Nothing of ours.
+"""The loops that users write to read a clip: open the file, decode the frames wanted, one thread.
 
 Each takes a path and ascending frame numbers, and gives (T, H, W, 3) uint8 in red, green, blue. They trust that the
-rate of the file is constant, and that seeking is exact. Each imports its library itself, for it may not be there.
+rate of the file is constant, and that seeking is exact. Each imports its library itself, since it may not be installed.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ def read_pyav(path: Path, indices: Sequence[int]) -> Frames:
     """Seek to the keyframe before, then count by the times."""
     import av
 
-    wanted, pictures = set(indices), []
+    wanted, frames = set(indices), []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
@@ -28,10 +28,10 @@ def read_pyav(path: Path, indices: Sequence[int]) -> Frames:
         for frame in container.decode(stream):
             index = round(((frame.pts or 0) - start) / ticks)
             if index in wanted:
-                pictures.append(frame.to_ndarray(format="rgb24", threads=1))
+                frames.append(frame.to_ndarray(format="rgb24", threads=1))
             if index >= indices[-1]:
                 break
-    return torch.from_numpy(np.stack(pictures))
+    return torch.from_numpy(np.stack(frames))
 
 
 def read_opencv(path: Path, indices: Sequence[int]) -> Frames:
@@ -41,13 +41,13 @@ def read_opencv(path: Path, indices: Sequence[int]) -> Frames:
     cv2.setNumThreads(1)
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     capture.set(cv2.CAP_PROP_POS_FRAMES, indices[0])
-    wanted, pictures = set(indices), []
+    wanted, frames = set(indices), []
     for index in range(indices[0], indices[-1] + 1):
         capture.grab()
         if index in wanted:
-            pictures.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
+            frames.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
     capture.release()
-    return torch.from_numpy(np.stack(pictures))
+    return torch.from_numpy(np.stack(frames))
 
 
 def read_decord(path: Path, indices: Sequence[int]) -> Frames:

@@ -1,4 +1,4 @@
-"""Whether ours and the network written plainly are one function: outputs and gradients with the same weights."""
+"""Whether ours and the literal network are one function: outputs and gradients with the same weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t3d.bench.networks import Shape, build_network
+from benchmarks.literal import literal_network
+from t3d.bench.experiments import ACCELERATED
+from t3d.bench.steps import Shape, training_network
 from t3d.bench.tables import Target
-from t3d.models import create_model
 
 _BOUNDS = {torch.float32: 1e-4, torch.float64: 1e-10}
 _SEED = 0
@@ -19,9 +20,9 @@ _SEED = 0
 class Agreement:
     """How far two networks are apart, and how far each is from exact."""
 
-    targets: Sequence[Target]
-    note: str
-    """What rounding to float32 alone does to each."""
+    targets: Sequence[Target] = ()
+    notes: Sequence[str] = ()
+    """The effect of rounding to float32 on each."""
 
 
 def agreement(arch: str, shape: Shape, *, exact_shape: Shape) -> Agreement:
@@ -34,14 +35,14 @@ def agreement(arch: str, shape: Shape, *, exact_shape: Shape) -> Agreement:
         shape: Clips that are compared in float32.
         exact_shape: Smaller ones for float64, which takes long.
     """
-    plain, ours = _pair(arch)
+    ours, plain = _pair(arch)
     found = _targets(*(_step(network, shape, torch.float32) for network in (ours, plain)), dtype=torch.float32)
     exact, right = (_step(network, exact_shape, torch.float64) for network in (ours, plain))
     rounded = (_step(network, exact_shape, torch.float32) for network in (ours, plain))
     own, other = (relative(step.gradients, right.gradients) for step in rounded)
     return Agreement(
         targets=[*found, *_targets(exact, right, dtype=torch.float64)],
-        note=f"Gradients in float32 differ from literal's in float64 by {own:.1e} (ours) and {other:.1e} (literal).",
+        notes=[f"Gradients in float32 differ from literal's in float64 by {own:.1e} (ours) and {other:.1e} (literal)."],
     )
 
 
@@ -52,13 +53,13 @@ class _Step:
 
 
 def _pair(arch: str) -> tuple[nn.Module, nn.Module]:
-    """The plain network and ours, with the weights of ours."""
-    ours = create_model(arch, generator=torch.Generator().manual_seed(_SEED)).train()
-    plain = build_network(arch, literal=True).train()
+    """Our network and the literal one, with the weights of ours."""
+    ours = training_network(arch, ACCELERATED, generator=torch.Generator().manual_seed(_SEED))
+    plain = literal_network(arch).train()
     with torch.no_grad():
         for own, theirs in zip(ours.state_dict().values(), plain.state_dict().values(), strict=True):
             theirs.copy_(own)
-    return plain, ours
+    return ours, plain
 
 
 def _step(network: nn.Module, shape: Shape, dtype: torch.dtype) -> _Step:
@@ -71,10 +72,10 @@ def _step(network: nn.Module, shape: Shape, dtype: torch.dtype) -> _Step:
 
 
 def _targets(ours: _Step, plain: _Step, *, dtype: torch.dtype) -> list[Target]:
-    kind = str(dtype).removeprefix("torch.")
+    name = str(dtype).removeprefix("torch.")
     reached = {
-        f"outputs in training, {kind}": relative(ours.outputs, plain.outputs),
-        f"gradients, {kind}": relative(ours.gradients, plain.gradients),
+        f"outputs in training, {name}": relative(ours.outputs, plain.outputs),
+        f"gradients, {name}": relative(ours.gradients, plain.gradients),
     }
     return [
         Target(what=what, unit="relative difference", bound=_BOUNDS[dtype], reached=value)

@@ -1,0 +1,279 @@
+"""Experiments: variants measured in turn, the settings of training and the engines of scoring, and their tables."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+from t3d.bench.machine import Limits, best_of, bf16_missing, describe_machine, measure_limits
+from t3d.bench.rounds import LOGGER, Measured, Variant, measure
+from t3d.bench.steps import (
+    CALIBRATION_CLIPS,
+    ScoreSettings,
+    Shape,
+    Source,
+    TrainSettings,
+    count_flops,
+    folded_step,
+    scoring_step,
+    supports_recompute,
+    training_step,
+    unavailable,
+)
+from t3d.bench.tables import Row, Table, Target
+from t3d.inference.backends.table import ENGINES
+from t3d.models.sizes import times
+
+PLAIN = TrainSettings(name="plain", accelerated=False, freed_memory="as usual")
+ACCELERATED = TrainSettings(name="accelerated")
+RECOMPUTED = TrainSettings(name="accelerated, recompute", recompute=True, freed_memory="returned")
+BF16 = TrainSettings(name="accelerated, bf16", precision="bf16")
+CHANNELS_LAST = replace(BF16, name="accelerated, bf16, channels last", channels_last=True)
+TRAINING = (ACCELERATED, RECOMPUTED, BF16, CHANNELS_LAST)
+COMPILED = tuple(replace(one, name=f"{one.name}, compiled", compile=True) for one in (ACCELERATED, CHANNELS_LAST))
+
+_SHORTEST_SECONDS = 0.3
+_NOTE = (
+    f"int8 is fitted to {CALIBRATION_CLIPS} clips of noise: its time is that of any weights, its scores mean nothing."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A variant, and what a step of it computes."""
+
+    variant: Variant
+    flops: int | None = None
+    """Operations of a step, two a multiply-add."""
+    precision: str = ""
+    """Whose best rate it is set against; the machine has none for int8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Variants of one piece of work, measured in turn."""
+
+    title: str
+    work: Sequence[Work]
+    rounds: int
+    ratio: Literal["x faster", "x the time"] = "x faster"
+    shortest_seconds: float = 0.0
+    """Repeat shorter steps until a turn takes so long."""
+    memory: bool = True
+    targets: Callable[[Sequence[Row]], Sequence[Target]] = lambda rows: ()
+    notes: Sequence[str] = ()
+
+    def table(self, rows: Sequence[Row]) -> Table:
+        """Make the table of its rows."""
+        return Table(
+            title=self.title,
+            rows=rows,
+            ratio=self.ratio,
+            targets=self.targets(rows),
+            notes=self.notes,
+            memory=self.memory,
+        )
+
+
+def run_experiments(
+    experiments: Sequence[Experiment], *, threads: int, limits_of: str = ""
+) -> tuple[list[list[Row]], Limits | None]:
+    """Measure one experiment after the other.
+
+    Args:
+        experiments: At least one.
+        threads: CPU threads of every variant.
+        limits_of: Device whose limits are measured before, between and after; the best of them count. "" measures none.
+
+    Returns:
+        The rows of each experiment, and the limits.
+    """
+    gauge = partial(measure_limits, threads=threads, device=limits_of)
+    if limits_of:
+        LOGGER.info("measuring the best rates of this machine")
+    limits = [gauge()] if limits_of else []
+    forecast, found = _Forecast(experiments), []
+    for number, experiment in enumerate(experiments, start=1):
+        LOGGER.info("table %d of %d: %s", number, len(experiments), experiment.title)
+        found.append(
+            measure(
+                [one.variant for one in experiment.work],
+                rounds=experiment.rounds,
+                threads=threads,
+                shortest_seconds=experiment.shortest_seconds,
+                on_ready=forecast.on_ready,
+            )
+        )
+        forecast.on_table(number)
+        limits += [gauge()] if limits_of else []
+    best = best_of(limits) if limits else None
+    return [_rows(*pair, best) for pair in zip(experiments, found, strict=True)], best
+
+
+def training_experiment(
+    arch: str, shape: Shape, settings: Sequence[TrainSettings], *, rounds: int, device: str
+) -> Experiment:
+    """Steps of training a network with each of the settings.
+
+    Args:
+        arch: Name of the network.
+        shape: Clips of a step, of random values.
+        settings: Those the network does not support are left out; bf16 is skipped where there are no units for it.
+        rounds: Timed steps of each.
+        device: Where.
+    """
+    known = [one for one in settings if not one.recompute or supports_recompute(arch)]
+    given = {"arch": arch, "shape": shape, "device": device}
+    work = [
+        Work(
+            variant=Variant(
+                name=one.name,
+                build=training_step,
+                arguments={**given, "settings": one},
+                skip=bf16_missing(device) if one.precision == "bf16" else "",
+            ),
+            flops=count_flops(training_step, arch=arch, shape=shape, settings=_counted(one)),
+            precision=one.precision,
+        )
+        for one in known
+    ]
+    return Experiment(title=f"Training step of {arch}, {_clips(shape)}", work=work, rounds=rounds)
+
+
+def scoring_experiment(source: Source, name: str, shape: Shape, *, rounds: int, device: str) -> Experiment:
+    """Scoring of clips by PyTorch and, on the CPU, by every other engine in every precision, normalisation included.
+
+    Args:
+        source: A network's name or a run folder.
+        name: Of the network, for the title.
+        shape: Clips of a step.
+        rounds: Timed steps of each.
+        device: Where PyTorch computes; the other engines know the CPU only.
+    """
+    flops = count_flops(folded_step, source=source, shape=shape)
+    work = [
+        Work(
+            variant=Variant(
+                name=one.name,
+                build=scoring_step,
+                arguments={"source": source, "shape": shape, "settings": one, "device": device},
+                skip=unavailable(one, device),
+            ),
+            flops=flops,  # of every engine and precision alike
+            precision=one.precision,
+        )
+        for one in _scorers(device)
+    ]
+    return Experiment(
+        title=f"Scoring by {name}, {_clips(shape)}",
+        work=work,
+        rounds=rounds,
+        shortest_seconds=_SHORTEST_SECONDS,
+        memory=False,
+        notes=[_NOTE] if device == "cpu" else [],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a command of measurements gives."""
+
+    tables: Sequence[Mapping[str, Any]]
+    """JSON values."""
+    limits: Limits | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """matplotlib's figures, by the end of their file's name."""
+
+
+def record(kind: str, findings: Findings, *, command: str, threads: int, device: str) -> dict[str, Any]:
+    """One JSON document: the command, the machine, its limits, and the tables."""
+    return {
+        "kind": kind,
+        "command": command,
+        "machine": describe_machine(threads=threads, device=device),
+        "limits": None if findings.limits is None else asdict(findings.limits),
+        "tables": list(findings.tables),
+    }
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[None]:
+    """Show the log of the measurements, a line each."""
+    handler, before = logging.StreamHandler(), LOGGER.level
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(before)
+
+
+class _Forecast:
+    """Says how long all will take, from the first step, and how much is left after each table."""
+
+    def __init__(self, experiments: Sequence[Experiment]) -> None:
+        self.experiments = experiments
+        self.expected: list[float] = []
+        self.start = time.monotonic()
+
+    def on_ready(self, build_seconds: float, step_seconds: float) -> None:
+        """Take the first variant that is ready for the measure of all others."""
+        if self.expected:
+            return
+        first = next((one.flops for one in self.experiments[0].work if one.flops and not one.variant.skip), None)
+        for experiment in self.experiments:
+            runs = [one for one in experiment.work if not one.variant.skip]
+            steps = [step_seconds * ((one.flops or first) / first if first else 1.0) for one in runs]
+            turns = sum(max(seconds, experiment.shortest_seconds) for seconds in steps)
+            self.expected.append(len(runs) * build_seconds + experiment.rounds * turns)
+        variants = sum(not one.variant.skip for experiment in self.experiments for one in experiment.work)
+        LOGGER.info(
+            "about %s in all: %d variants in %d tables", _duration(sum(self.expected)), variants, len(self.experiments)
+        )
+
+    def on_table(self, number: int) -> None:
+        """After so many tables."""
+        done, left = sum(self.expected[:number]), sum(self.expected[number:])
+        if left:
+            elapsed = time.monotonic() - self.start
+            LOGGER.info("%s done, about %s left", _duration(elapsed), _duration(elapsed * left / done))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _rows(experiment: Experiment, measured: Sequence[Measured], limits: Limits | None) -> list[Row]:
+    return [
+        Row(measured=found, flops=one.flops, limit=None if limits is None else limits.rate(one.precision))
+        for one, found in zip(experiment.work, measured, strict=True)
+    ]
+
+
+def _counted(settings: TrainSettings) -> TrainSettings:
+    """The operations are the same in every precision and layout, compiled or not."""
+    return replace(settings, precision="float32", channels_last=False, compile=False, freed_memory="as usual")
+
+
+def _scorers(device: str) -> list[ScoreSettings]:
+    own = [ScoreSettings(), ScoreSettings(name="PyTorch, bf16", precision="bf16")]
+    if device != "cpu":
+        return own
+    return own + [
+        ScoreSettings(
+            name=engine.name + ("" if precision == "float32" else f", {precision}"),
+            engine=engine.name,
+            precision=precision,
+        )
+        for engine in ENGINES.values()
+        if engine.name != "torch"
+        for precision in engine.precisions
+    ]
+
+
+def _clips(shape: Shape) -> str:
+    return f"clips of {times(shape)} (B x C x T x H x W)"
