@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from t3d.errors import ConfigError, T3DError
-from t3d.system import in_processes
+from t3d.errors import ConfigError, WorkerError
+from t3d.workers import process_map
 
 
 def _square(number: int) -> tuple[int, int]:
@@ -24,7 +24,7 @@ def _die(number: int) -> int:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_every_result_comes_and_errors_too(num_workers: int) -> None:
-    results = in_processes(_square, [0, 1, 2, 4, 5, 6, 3], num_workers=num_workers)
+    results = process_map(_square, [0, 1, 2, 4, 5, 6, 3], num_workers=num_workers)
     found = [next(results) for _ in range(4)]
     assert (os.getpid() in {process for _, process in found}) == (num_workers == 0)
     with pytest.raises(ConfigError, match="three"):
@@ -33,8 +33,8 @@ def test_every_result_comes_and_errors_too(num_workers: int) -> None:
 
 
 def test_a_process_that_dies_is_one_line() -> None:
-    with pytest.raises(T3DError, match="a worker died"):
-        list(in_processes(_die, [1], num_workers=1))
+    with pytest.raises(WorkerError, match="SIGKILL"):
+        list(process_map(_die, [1], num_workers=1))
 
 
 def test_tasks_are_read_only_a_little_ahead() -> None:
@@ -45,14 +45,14 @@ def test_tasks_are_read_only_a_little_ahead() -> None:
             read.append(number)
             yield number
 
-    results = in_processes(_square, tasks(), num_workers=1)
+    results = process_map(_square, tasks(), num_workers=1)
     next(results)
     assert len(read) == 2
     results.close()
 
 
 def _be_killed(pipe: Connection) -> None:
-    results = in_processes(_square, range(10, 20), num_workers=1)
+    results = process_map(_square, range(10, 20), num_workers=1)
     pipe.send(next(results)[1])
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -76,7 +76,7 @@ def test_no_process_outlives_a_parent_that_was_killed() -> None:
 
 def test_only_the_processes_of_the_pool_are_killed() -> None:
     own = get_context("spawn").Process(target=time.sleep, args=(60,))
-    results = in_processes(_square, range(10, 20), num_workers=1)
+    results = process_map(_square, range(10, 20), num_workers=1)
     _, worker = next(results)
     own.start()
     results.close()

@@ -256,17 +256,6 @@ def learn(
             reporters=[console, *tensorboard_reporters(config.output, first_step=first_step)],
         )
         with hooks.catch_signals():
-            try:
-                fit(
-                    learner,
-                    loader,
-                    sampler,
-                    objective=objective,
-                    num_steps=num_steps,
-                    seed=config.run.seed,
-                    hooks=hooks,
-                )
-            except RuntimeError:
-                if hooks.interrupted:  # SIGTERM to all processes, as a cluster sends it, ends the workers first
-                    raise KeyboardInterrupt from None
-                raise
+            fit(learner, loader, sampler, objective=objective, num_steps=num_steps, seed=config.run.seed, hooks=hooks)
+        if hooks.interrupted:  # after the last update; the state of its epoch is saved
+            raise KeyboardInterrupt

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from t3d.data.clips import EpochSampler
 from t3d.errors import DataError, T3DError
 from t3d.training.optim import keep_frozen_in_eval
+from t3d.workers import iterate
 
 MEASURES = {"top1": "top-1", "matching": "matching"}
 """Names of the share of right answers, in logs and for people."""
@@ -222,7 +223,7 @@ def _rest_of_epoch(
     progress = learner.progress
     learner.model.train()
     keep_frozen_in_eval(learner.network)
-    for batches in _groups(iter(loader), objective.accumulate):
+    for batches in _groups(iterate(loader), objective.accumulate):
         torch.manual_seed((seed * 1_000_003 + progress.step) * 1_009 + learner.fabric.global_rank)  # dropout
         _update(learner, batches, objective)
         hooks.on_step(learner)
