@@ -93,7 +93,7 @@ def _survive(pipe: Connection) -> None:
 
 
 def test_children_ignore_signals_from_their_first_moment() -> None:
-    context = get_context("spawn")
+    context = get_context("fork")
     pipe, its_end = context.Pipe()
     child = context.Process(target=_survive, args=(its_end,))
     with children_ignore_interrupts():
@@ -258,12 +258,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(
     assert data(lambda config: None, _raise(error)) == (0, "")
 
 
-def test_a_worker_that_died_says_how_to_go_on(
-    dataset: Path, tmp_path: Path, t3d: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_died_says_how_to_go_on(tmp_path: Path, t3d: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     from t3d.commands import train
 
-    monkeypatch.setattr(train, "run", _raise(WorkerError("a worker died; give fewer --workers")))
-    outcome = t3d("train", dataset, "--output", tmp_path)
+    def die(*_: object, **__: object) -> None:
+        raise WorkerError("a worker died; give fewer --workers")
+
+    monkeypatch.setattr(train, "run", die)
+    outcome = t3d("train", "data", "--output", tmp_path)
     assert outcome.code == 2
     assert "--resume goes on" in outcome.err

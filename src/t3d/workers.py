@@ -108,7 +108,8 @@ def explain_death(workers: Sequence[BaseProcess] = ()) -> NoReturn:
     _wait_for(was_interrupted)
     if was_interrupted():
         raise KeyboardInterrupt from None
-    signals = {signal.Signals(-worker.exitcode) for worker in workers if (worker.exitcode or 0) < 0}
+    codes = [worker.exitcode or 0 for worker in workers]
+    signals = {signal.Signals(-code) for code in codes if code < 0}
     killed = f" (killed by {', '.join(sorted(number.name for number in signals))})" if signals else ""
     if any(number.name == "SIGBUS" for number in signals):
         raise WorkerError(f"a worker died{killed}: /dev/shm is full; enlarge it, or give fewer --workers")
