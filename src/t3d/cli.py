@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from t3d import __version__
-from t3d.errors import T3DError
-from t3d.system import is_first_process
+from t3d.errors import T3DError, WorkerError
+from t3d.system import interruptible, is_first_process, was_interrupted
+from t3d.workers import explain_death, no_worker_left
 
 FAILED_VIDEOS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -68,7 +69,7 @@ COMMANDS = {
 _RESUME = "; --resume goes on from the last saved update, if any"
 _AGAIN = "; the same command goes on"
 _GO_ON = {"train": _RESUME, "transfer": _RESUME, "pipeline": _AGAIN, "data prepare": _AGAIN}
-"""What to say after Ctrl-C."""
+"""What to say after Ctrl-C, or after a worker has died."""
 
 _PRESETS = {"train": "preset", "transfer": "transfer_preset", "pipeline": "pipeline_preset"}
 """Functions of `t3d.config.presets` that give the defaults of a command."""
@@ -80,26 +81,46 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_guarded(given))
+    with no_worker_left():
+        code = _guarded(given)
+    sys.exit(code)
 
 
 def _guarded(given: list[str]) -> int:
-    try:
-        return _run(given)
-    except T3DError as error:
-        print(f"t3d: error: {_own_words(error)}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        if is_first_process():
-            print(f"t3d: interrupted{_GO_ON.get(_split(given)[0], '')}", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
-        print(f"t3d: error: {where}{error.strerror or error}", file=sys.stderr)
-        return BAD_INPUT
+    with interruptible():
+        try:
+            code = _run(given)
+            sys.stdout.flush()  # nobody could catch it later that the reader has gone
+            return code
+        except T3DError as error:
+            go_on = _go_on(given) if isinstance(error, WorkerError) else ""
+            print(f"t3d: error: {_own_words(error)}{go_on}", file=sys.stderr)
+            return BAD_INPUT
+        except KeyboardInterrupt:
+            return _interrupted(given)
+        except BrokenPipeError:  # of stdout: its reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except OSError as error:
+            if was_interrupted():
+                return _interrupted(given)
+            where = "" if error.filename is None else f"{error.filename}: "
+            print(f"t3d: error: {where}{error.strerror or error}", file=sys.stderr)
+            return BAD_INPUT
+        except Exception:  # what a library makes of a signal, in an import, say
+            if was_interrupted():
+                return _interrupted(given)
+            raise
+
+
+def _interrupted(given: list[str]) -> int:
+    if is_first_process():
+        print(f"t3d: interrupted{_go_on(given)}", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _go_on(given: list[str]) -> str:
+    return _GO_ON.get(_split(given)[0], "")
 
 
 def _own_words(error: T3DError) -> str:
@@ -123,8 +144,18 @@ def _run(given: list[str]) -> int:
     module = import_module(f"t3d.commands.{command.module}")
     with_command = {} if verb in ("models", "data", "compare") else {"command": shlex.join(["t3d", *given])}
     run: Callable[..., Any] = module.run
-    result = run(config, **with_command)
-    return int(module.show(result, config)) if is_first_process() else 0
+    try:
+        result = run(config, **with_command)
+    except ConnectionError:  # of a process it started: only `show` writes to stdout
+        explain_death()
+    return _shown(module, result, config) if is_first_process() else 0
+
+
+def _shown(module: Any, result: Any, config: Any) -> int:  # noqa: ANN401  (a module of `t3d.commands`, and its classes)
+    try:
+        return int(module.show(result, config))
+    except SystemExit:  # rich's answer to a stdout whose reader has gone
+        return 0
 
 
 def _split(given: Sequence[str]) -> tuple[str, Sequence[str]]:

@@ -22,3 +22,7 @@ class DecodeError(T3DError):
 
 class CheckpointError(T3DError):
     """A run or weights file is missing, damaged, or belongs to another network."""
+
+
+class WorkerError(T3DError):
+    """A process that this one had started ended early, such as for want of memory; what was done is kept."""

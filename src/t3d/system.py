@@ -1,123 +1,121 @@
-"""What the program asks of the operating system: memory, signals, processes."""
+"""What the program asks of the operating system: memory, signals, and which process of several it is.
+
+Nothing heavy is imported: the command line needs this before it knows what to do.
+"""
 
 import ctypes
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
-from typing import TypeVar
+from threading import current_thread, main_thread
+from types import FrameType
 
-from t3d.errors import T3DError
+ENDING = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # Windows has no SIGHUP
+"""Signals that ask a process to end: Ctrl-C, `kill` or a cluster, a terminal that was closed."""
+_SAME_REQUEST_SECONDS = 1.0
+"""`timeout` signals its child and then the child's whole group: twice the same request."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
-"""Numbers of glibc's `malloc.h`."""
+"""Options of `mallopt`, from glibc's `malloc.h`."""
 _LARGE = 16 * 2**20
 """Bytes; with smaller pieces a step takes still less memory, and twice the time."""
 
-
-def keep_freed_memory() -> bool:
-    """Use freed memory again instead of giving it back; say whether this C library could be told."""
-    return _tell({_MMAP_MAX: 0, _TRIM_THRESHOLD: -1})
+_request_times: list[float] = []
+"""When signals to end came, on the monotonic clock, since the command began."""
 
 
-def return_freed_memory() -> bool:
-    """Give large pieces back as soon as they are freed; say whether this C library could be told."""
-    return _tell({_MMAP_MAX: 65536, _MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: _LARGE})
+def was_interrupted() -> bool:
+    """Whether a signal to end has come since the outermost `interruptible` block began."""
+    return bool(_request_times)
 
 
-def _tell(settings: Mapping[int, int]) -> bool:
-    if sys.platform != "linux":
-        return False
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):  # as in musl
-        return False
-    return all(libc.mallopt(option, value) for option, value in settings.items())
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let every signal to end raise KeyboardInterrupt in this block, as Ctrl-C does; a second one ends at once.
+
+    A signal that this process was started to ignore (`nohup`, a shell's background) stays ignored.
+    """
+    _request_times.clear()
+    raised = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        if not _is_new_request(number):
+            return
+        if raised:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        raised = True
+        raise KeyboardInterrupt
+
+    with _handled(end):
+        yield
 
 
-def ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the main process: what a worker of a loader does first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def interrupts_deferred(note: Callable[[], None]) -> Iterator[None]:
+    """Call `note` at the first signal to end, so that the work in hand is finished; the second raises.
+
+    Raises:
+        KeyboardInterrupt: At the second signal.
+    """
+    noted = False
+
+    def defer(number: int, frame: FrameType | None) -> None:
+        nonlocal noted
+        if not _is_new_request(number):
+            return
+        if noted:
+            raise KeyboardInterrupt
+        noted = True
+        note()
+
+    with _handled(defer):
+        yield
 
 
 @contextmanager
 def children_ignore_interrupts() -> Iterator[None]:
-    """Leave Ctrl-C to this process, from the first moment of those that are started meanwhile: they inherit it."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to end to this process, from the first moment of those that are started in this block.
+
+    They inherit the mask of blocked signals. What comes for this process meanwhile is acted on at the end of the
+    block: half-started processes could not be ended cleanly.
+    """
+    held: list[int] = []
     try:
-        yield
+        with _handled(lambda number, frame: held.append(number)), _blocked():
+            yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in held:
+            signal.raise_signal(number)
+
+
+def ignore_interrupts(worker: int = 0) -> None:
+    """Leave signals to end to the main process: what a worker does first (`worker_init_fn` of a loader)."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks and writes for all that torchrun, SLURM or Fabric started."""
+    """Whether this process reports and writes for all that torchrun, SLURM or Fabric started."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
 
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+def keep_freed_memory() -> bool:
+    """Use freed memory again instead of giving it back; return whether this C library could be told."""
+    return _set_malloc_options({_MMAP_MAX: 0, _TRIM_THRESHOLD: -1})
 
 
-def in_processes(
-    function: Callable[[Task], Result], tasks: Iterable[Task], *, num_workers: int
-) -> Generator[Result, None, None]:
-    """Give the results in the order in which they come; when the iterator is closed, the processes are killed.
-
-    Args:
-        function: A function of a module.
-        tasks: What it is called with, one by one; read a little ahead, for there may be a hundred thousand.
-        num_workers: Processes, of one thread each; 0 works in this one.
-
-    Raises:
-        T3DError: A process died. What the function raises is raised here.
-    """
-    if num_workers == 0:
-        yield from map(function, tasks)
-        return
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
-        try:
-            yield from _results(pool, function, tasks, most=2 * num_workers)
-        except BrokenProcessPool as error:
-            raise T3DError("a worker died, perhaps for want of memory; give fewer --workers") from error
-        except BaseException:
-            for process in list(pool._processes.values()):  # `kill_workers` is of Python 3.14
-                process.kill()
-            raise
-
-
-def _begin() -> None:
-    """What a process does first: take one thread, and watch for the end of its parent, which may have been killed."""
-    import torch
-
-    torch.set_num_threads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _results(
-    pool: ProcessPoolExecutor, function: Callable[[Task], Result], tasks: Iterable[Task], *, most: int
-) -> Iterator[Result]:
-    waiting: set[Future[Result]] = set()
-    for task in tasks:
-        with children_ignore_interrupts():  # a process may be started for it
-            waiting.add(pool.submit(function, task))
-        if len(waiting) == most:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    yield from (future.result() for future in as_completed(waiting))
+def return_freed_memory() -> bool:
+    """Give large pieces back as soon as they are freed; return whether this C library could be told."""
+    return _set_malloc_options({_MMAP_MAX: 65536, _MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: _LARGE})
 
 
 def peak_bytes() -> int:
@@ -146,3 +144,54 @@ def cpu_bf16_supported() -> bool:
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """Names of the units in Linux's list of a processor's features."""
+
+
+def _is_new_request(number: int) -> bool:
+    """Note a signal; return whether it is a request of its own, not the last one repeated by a launcher."""
+    now = time.monotonic()
+    is_repeated = (
+        number != signal.SIGINT and was_interrupted() and now - _request_times[-1] < _SAME_REQUEST_SECONDS
+    )  # who presses Ctrl-C twice means it
+    _request_times.append(now)
+    return not is_repeated
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle signals to end in this block; only the main thread may, others leave them as they are."""
+    taken = {}
+    if current_thread() is main_thread():
+        before = {number: signal.getsignal(number) for number in ENDING}
+        taken = {number: old for number, old in before.items() if old not in (None, signal.SIG_IGN)}
+    for number in taken:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in taken.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Block signals to end in this thread, where the system can."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start, which the first child would cause, unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _set_malloc_options(options: Mapping[int, int]) -> bool:
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):  # as in musl
+        return False
+    return all(libc.mallopt(option, value) for option, value in options.items())

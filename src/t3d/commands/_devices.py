@@ -20,7 +20,7 @@ from t3d.errors import ConfigError, T3DError
 from t3d.inference.numerics_check import FINER, check_convolutions, convolutions_of
 from t3d.inference.open import Opened
 from t3d.models.checkpoints import ModelCard
-from t3d.system import is_first_process, keep_freed_memory
+from t3d.system import is_first_process, keep_freed_memory, was_interrupted
 
 
 def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
@@ -81,6 +81,8 @@ def launched(fabric: Fabric) -> Iterator[None]:
     except RuntimeError as error:
         if fabric.world_size == 1 or "Connection" not in str(error):
             raise
+        if was_interrupted():  # as the other process was
+            raise KeyboardInterrupt from None
         if not is_first_process():
             raise SystemExit(1) from None
         raise T3DError("another process of this command ended early; its own message says why") from error

@@ -27,8 +27,8 @@ from t3d.data.reencoded import (
 )
 from t3d.errors import ConfigError, DecodeError, T3DError
 from t3d.files import complete, write_csv, write_text
-from t3d.system import in_processes
 from t3d.video.spec import PreparedForm
+from t3d.workers import process_map
 
 FAILED = "failed.csv"
 
@@ -190,7 +190,7 @@ def _remove_empty(place: Path, *, within: Path) -> None:
 def _made(folder: Path, tasks: Sequence[Task], *, num_workers: int) -> list[Entry]:
     entries = []
     try:
-        with closing(in_processes(prepare_piece, _begun(folder, tasks), num_workers=num_workers)) as results:
+        with closing(process_map(prepare_piece, _begun(folder, tasks), num_workers=num_workers)) as results:
             for entry in counted(results, "preparing", total=len(tasks)):
                 note_done(folder, entry)
                 entries.append(entry)

@@ -132,6 +132,8 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
                         seed=config.run.seed,
                         callbacks=callbacks,
                     )
+                if callbacks.interrupted:  # after the last update; the state of its epoch is saved
+                    raise KeyboardInterrupt
             return _finish(config, learner)
 
 

@@ -156,6 +156,8 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
                         seed=config.run.seed,
                         callbacks=callbacks,
                     )
+                if callbacks.interrupted:  # after the last update; the state of its epoch is saved
+                    raise KeyboardInterrupt
             skipped = [*data.skipped, *learner.progress.skipped]
             _save(config, learner, card, teacher, skipped=skipped)
             probed = None

@@ -18,6 +18,7 @@ from t3d.models.checkpoints import ModelCard
 from t3d.system import ignore_interrupts
 from t3d.video.decode import open_video
 from t3d.video.spec import SegmentSpec, ViewSpec
+from t3d.workers import iterate
 
 
 @dataclass(kw_only=True)
@@ -86,7 +87,7 @@ def score_videos(
     clips = _decoded(samples, card=card, views=views, num_workers=num_workers, source=source)
     waiting: dict[int, VideoScores] = {}
     next_index = 0
-    for batch in score_clips(clips, scorer, clips_per_batch=_clips_per_batch(views)):
+    for batch in score_clips(iterate(clips), scorer, clips_per_batch=_clips_per_batch(views)):
         for clip, logits in batch:
             video = waiting.setdefault(clip.index, VideoScores(sample=samples[clip.index], segments=card.segments))
             _add(video, clip, logits, read)

@@ -1,11 +1,9 @@
 """What happens between updates: validation, the log, choosing and saving weights, ending early, ending on a signal."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +12,7 @@ from torch import nn
 from t3d.files import write_csv
 from t3d.models.checkpoints import ModelCard, save_state, save_weights
 from t3d.run_files import LAST_NAME, LOG_NAME, STATE_NAME, WEIGHTS_NAME
+from t3d.system import interrupts_deferred
 from t3d.training.learner import Learner, Progress
 from t3d.training.optim import divide_rates
 
@@ -80,7 +79,7 @@ class RunCallbacks:
         self.clock = time.monotonic()
 
     def on_step(self, learner: Learner) -> None:
-        """Save now and then; on Ctrl-C or SIGTERM save at once and end."""
+        """Save now and then; on a signal to end save at once and end."""
         if learner.fabric.is_global_zero:
             for reporter in self.reporters:
                 reporter.step(learner.progress)
@@ -116,27 +115,13 @@ class RunCallbacks:
 
     @contextmanager
     def catch_signals(self) -> Iterator[None]:
-        """Let the first Ctrl-C or SIGTERM end the run after the update in hand; a second one ends it at once.
+        """Let the first Ctrl-C, SIGTERM or SIGHUP end the run after the update in hand, a second one at once."""
 
-        Sent to all processes of a run, as a cluster does, the signal may end the loader's workers first: an error that
-        comes of a worker's death after it is no fault of the user's.
-        """
-
-        def note(number: int, frame: FrameType | None) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
+        def note() -> None:
             self.interrupted = True
 
-        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with interrupts_deferred(note):
             yield
-        except (RuntimeError, ConnectionError, EOFError):
-            if self.interrupted:
-                raise KeyboardInterrupt from None
-            raise
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
     def _is_to_end(self, learner: Learner) -> bool:
         """Whether any process was told to end; all of them leave after the same update."""

@@ -18,6 +18,7 @@ from t3d.errors import DataError, T3DError
 from t3d.run_files import MEASURES as MEASURES
 from t3d.training.learner import Learner, Progress
 from t3d.training.optim import keep_frozen_in_eval
+from t3d.workers import iterate
 
 
 @runtime_checkable
@@ -122,7 +123,7 @@ def _rest_of_epoch(
     progress = learner.progress
     learner.model.train()
     keep_frozen_in_eval(learner.network)
-    for batches in _groups(iter(loader), objective.accumulate):
+    for batches in _groups(iterate(loader), objective.accumulate):
         torch.manual_seed((seed * 1_000_003 + progress.step) * 1_009 + learner.fabric.global_rank)  # dropout
         _update(learner, batches, objective)
         callbacks.on_step(learner)

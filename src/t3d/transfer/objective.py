@@ -23,6 +23,7 @@ from t3d.transfer.pairs import LEFT_OUT, PairBatch, PairClips, collate_pairs
 from t3d.transfer.teachers import FrozenTeacher
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import normalise
+from t3d.workers import iterate
 
 TEMPERATURE = 0.07
 """Of the contrastive loss (van den Oord et al. 2018, arXiv:1807.03748; the value is that of many later works)."""
@@ -145,7 +146,7 @@ class MatchingValidator:
         share_statistics(network, fabric)
         sums = torch.zeros(3, dtype=torch.float64)
         with fabric.autocast():
-            for batch in self._batches(fabric):
+            for batch in iterate(self._batches(fabric)):
                 if batch.num_clips:
                     output = self.objective.compute_loss(network, batch, fabric.device)
                     sums += torch.tensor([output.loss.item(), output.num_correct, batch.num_clips])

@@ -25,6 +25,7 @@ from t3d.transfer.teachers import FrozenTeacher
 from t3d.transfer.windows import Window, WindowPictures
 from t3d.video.decode import open_video
 from t3d.video.spec import ClipSpec
+from t3d.workers import iterate
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x54334443  # marks a SQLite file as ours
@@ -235,7 +236,7 @@ def fill_cache(
     missing, errors = _missing(cache, samples)
     identities = list(missing)
     windows = _decode(cache.facts, teacher, list(missing.values()), num_workers=num_workers, source=source)
-    for number, (index, seen) in enumerate(_whole_videos(windows, teacher, device), start=1):
+    for number, (index, seen) in enumerate(_whole_videos(iterate(windows), teacher, device), start=1):
         if isinstance(seen, str):
             errors.append(seen)
         else:

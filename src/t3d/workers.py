@@ -1,0 +1,191 @@
+"""Worker processes: read what they make, tell why one ended early, and leave none behind.
+
+Workers ignore signals to end (`children_ignore_interrupts`): the main process finishes what it has to with their help,
+and then ends them. One may be killed all the same, for want of memory or by a second, harder signal.
+"""
+
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from pickle import UnpicklingError
+from threading import Thread, current_thread, main_thread
+from typing import NoReturn, Protocol, TypeVar, runtime_checkable
+
+from t3d.errors import WorkerError
+from t3d.system import children_ignore_interrupts, ignore_interrupts, was_interrupted
+
+_GRACE_SECONDS = 1.0
+"""When all processes are signalled, a worker may die before this process has heard of it."""
+_RAISED_IN_WORKER = "Caught "
+"""How PyTorch begins an error that the dataset raised in a worker: it says nothing of the worker's state."""
+
+Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@runtime_checkable
+class Loader(Protocol[Item_co]):
+    """What is read here of a `DataLoader`."""
+
+    num_workers: int
+
+    def __iter__(self) -> Iterator[Item_co]:
+        """Start the workers, and give what they make."""
+        ...
+
+
+def iterate(loader: Loader[Item]) -> Iterator[Item]:
+    """Give what a loader gives; a worker that dies is a plain error, or the interrupt that killed it.
+
+    Raises:
+        KeyboardInterrupt: A worker died, and this process has been told to end.
+        WorkerError: A worker died otherwise. What the dataset raises is raised unchanged.
+    """
+    if loader.num_workers == 0:
+        yield from loader
+        return
+    workers = active_children()  # of an earlier epoch
+    try:
+        with children_ignore_interrupts(), _no_sigchld_handler():
+            items = iter(loader)
+        workers = active_children()
+        yield from items
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        if not str(error).startswith(_RAISED_IN_WORKER) and _is_of_worker(error, workers):
+            explain_death(workers)
+        raise
+
+
+def process_map(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, num_workers: int
+) -> Generator[Result, None, None]:
+    """Give the results in the order in which they come; when the iterator is closed, the processes are killed.
+
+    Args:
+        function: A function of a module.
+        tasks: What it is called with, one by one; read a little ahead, for there may be a hundred thousand.
+        num_workers: Processes, of one thread each; 0 works in this one.
+
+    Raises:
+        KeyboardInterrupt: A process died, and this one has been told to end.
+        WorkerError: A process died otherwise. What the function raises is raised here.
+    """
+    if num_workers == 0:
+        yield from map(function, tasks)
+        return
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
+        processes = pool._processes  # grows with the tasks
+        try:
+            try:
+                yield from _results(pool, function, tasks, most=2 * num_workers)
+            except BrokenProcessPool:
+                explain_death(list(processes.values()))
+        except BaseException:
+            for process in list(processes.values()):  # `kill_workers` is of Python 3.14
+                process.kill()
+            raise
+
+
+def explain_death(workers: Sequence[BaseProcess] = ()) -> NoReturn:
+    """Raise what the user is to be told of a process that ended early.
+
+    Args:
+        workers: Those that it may have been; its exit code says why it ended.
+
+    Raises:
+        KeyboardInterrupt: This process has been told to end, or is so within a second.
+        WorkerError: It has not.
+    """
+    _wait_for(was_interrupted)
+    if was_interrupted():
+        raise KeyboardInterrupt from None
+    codes = [worker.exitcode or 0 for worker in workers]
+    signals = {signal.Signals(-code) for code in codes if code < 0}
+    killed = f" (killed by {', '.join(sorted(number.name for number in signals))})" if signals else ""
+    if any(number.name == "SIGBUS" for number in signals):
+        raise WorkerError(f"a worker died{killed}: /dev/shm is full; enlarge it, or give fewer --workers")
+    raise WorkerError(f"a worker died{killed}, perhaps for want of memory; give fewer --workers")
+
+
+@contextmanager
+def no_worker_left() -> Iterator[None]:
+    """Kill the processes that this block has started and not ended: a worker may be stuck in a damaged video."""
+    before = set(active_children())
+    try:
+        yield
+    finally:
+        if set(active_children()) - before:
+            gc.collect()  # loaders that end their workers themselves
+        for process in set(active_children()) - before:
+            process.kill()
+            process.join()
+
+
+def _wait_for(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def _is_of_worker(error: Exception, workers: Sequence[BaseProcess]) -> bool:
+    """Whether a worker's death caused this error: its pipe broke, PyTorch says so, or a worker is gone."""
+    if isinstance(error, ConnectionError | EOFError | UnpicklingError) or "DataLoader worker" in str(error):
+        return True
+    return _wait_for(lambda: was_interrupted() or any(not worker.is_alive() for worker in workers))
+
+
+@contextmanager
+def _no_sigchld_handler() -> Iterator[None]:
+    """Take back the handler that PyTorch installs when it starts workers.
+
+    It raises wherever this process happens to be, in the middle of a file it writes, too. Without it a loader that
+    waits for a dead worker notices within five seconds.
+    """
+    if not hasattr(signal, "SIGCHLD") or current_thread() is not main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGCHLD, before)
+
+
+def _results(
+    pool: ProcessPoolExecutor, function: Callable[[Task], Result], tasks: Iterable[Task], *, most: int
+) -> Iterator[Result]:
+    waiting: set[Future[Result]] = set()
+    for task in tasks:
+        with children_ignore_interrupts():  # a process may be started for it
+            waiting.add(pool.submit(function, task))
+        if len(waiting) == most:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    yield from (future.result() for future in as_completed(waiting))
+
+
+def _begin() -> None:
+    """What a process does first: take one thread, and watch for the end of its parent, which may have been killed."""
+    import torch
+
+    ignore_interrupts()
+    torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
