@@ -11,9 +11,10 @@ from t3d.bench.limits import Limits, Precision
 from t3d.bench.networks import Shape, build_network, count_flops, has_literal, wait_for
 from t3d.bench.rounds import Arm, Step, measure
 from t3d.bench.tables import Row, Table, Target, best_share, times_faster
-from t3d.inference.backends.table import ENGINES
-from t3d.inference.export import noise_clips, translate
-from t3d.inference.scorer import Scorer, torch_scorer
+from t3d.inference.backends import BACKENDS
+from t3d.inference.backends.base import Scorer
+from t3d.inference.export import noise_clips
+from t3d.inference.scorer import torch_scorer
 from t3d.models.checkpoints import ModelCard
 from t3d.models.sizes import times
 from t3d.system import keep_freed_memory
@@ -128,7 +129,7 @@ def _plainly(network: nn.Module, device: str) -> Scorer:
 
 
 def _other(arch: str, shape: Shape, way: Way) -> Scorer:
-    engine, edge = ENGINES[way.engine], shape[-1]
+    engine, edge = BACKENDS[way.engine], shape[-1]
     card = ModelCard(
         arch=arch,
         overrides={},
@@ -137,7 +138,7 @@ def _other(arch: str, shape: Shape, way: Way) -> Scorer:
         pixels=PixelSpec(resize=edge, crop_size=edge),
     )
     noise = None if way.precision else noise_clips(shape[1:], _CALIBRATION_CLIPS)
-    return engine.start(translate(build_network(arch), card, engine=engine, calibration=noise), way.precision or "int8")
+    return engine.start(engine.translate(build_network(arch), card, noise), way.precision or "int8")
 
 
 def _count(arch: str, shape: Shape, literal: bool) -> int:

@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from t3d.commands._datasets import find_videos, video_source
-from t3d.commands._devices import build_fabric, check_arithmetic, prepare_compilation, wants_check
+from t3d.commands._devices import build_fabric, check_numerics, prepare_compilation, wants_check
 from t3d.config import LearningConfig, ModelOptions, TrainConfig
 from t3d.data.clips import Choice, seeded
 from t3d.data.samples import NoSuchSubsetError, VideoList
@@ -129,7 +129,7 @@ def build_devices(config: LearningConfig) -> Fabric:
     if options.compile:
         prepare_compilation()
     if wants_check(fabric.device, options.precision):
-        check_arithmetic(
+        check_numerics(
             _outline(config),
             _shape(config, config.optimizer.batch_size),
             device=fabric.device,
