@@ -51,9 +51,7 @@ def scoring_fabric(model: InferenceModel, options: ScoringOptions, *, devices: i
     """
     if not model.cpu_only:
         fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=devices)
-        check_numerics_of_scoring(
-            model.card, options.views.batch_size, device=fabric.device, precision=options.precision
-        )
+        check_scoring_numerics(model.card, options.views.batch_size, device=fabric.device, precision=options.precision)
         keep_freed_memory()
         return fabric
     if model.is_outdated:
@@ -162,7 +160,7 @@ def check_numerics(
         warn(f"--precision {precision} takes {slowdown:.0f} times as long as {finer} here")
 
 
-def check_numerics_of_scoring(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:
+def check_scoring_numerics(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:
     """The same for the network of a card and batches of so many of its clips, where the check is wanted at all.
 
     Raises:

@@ -160,14 +160,12 @@ def show(metrics: dict[str, Any], config: EvaluateConfig) -> int:
 def print_headline(metrics: dict[str, Any]) -> int:
     """Print the metrics in few lines; gives the exit code."""
     video, (low, high) = metrics["video"], metrics["video"]["top1_interval"]
-    texts = {name: (metric.section, metric.column, metric.text(metrics)) for name, metric in METRICS.items()}
     print(f"{metrics['dataset']['split']}: {video['num_videos']} videos, {metrics['protocol']['views']}")
     print(f"video top-1 {video['top1']:.2%} (95 % interval {low:.1%} to {high:.1%})", end="  ")
-    others = [
-        (column, text) for name, (section, column, text) in texts.items() if section == "video" and name != "top1"
-    ]
-    print("  ".join(f"{column.removeprefix('video ')} {text}" for column, text in others if text))
-    for section, column, text in texts.values():
-        if section == "clip" and text:
-            print(f"{column} {text} ({metrics['clip']['num_clips']} clips)")
+    others = [metric for name, metric in METRICS.items() if name != "top1" and metric.text(metrics)]
+    by_video = [metric for metric in others if metric.section == "video"]
+    print("  ".join(f"{metric.column.removeprefix('video ')} {metric.text(metrics)}" for metric in by_video))
+    for metric in others:
+        if metric.section == "clip":
+            print(f"{metric.column} {metric.text(metrics)} ({metrics['clip']['num_clips']} clips)")
     return int(bool(metrics["undecodable"]))

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from t3d.errors import ConfigError
 from t3d.inference.backends import BACKENDS
@@ -20,7 +20,9 @@ Backend = Literal["pyav", "torchcodec"]
 
 
 if TYPE_CHECKING:
-    EngineName = ExportTarget = ExportPrecision = str
+    EngineName: TypeAlias = str
+    ExportTarget: TypeAlias = str
+    ExportPrecision: TypeAlias = str
 else:  # choices, as the table of backends has them
     EngineName = Literal[("auto", *BACKENDS)]
     ExportTarget = Literal[tuple(backend.target for backend in BACKENDS.values())]

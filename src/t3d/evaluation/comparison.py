@@ -105,7 +105,7 @@ def _repetitions(experiment: Experiment) -> dict[Hashable, Evaluated]:
 
 
 def _groups_of(run: Evaluated) -> tuple[dict[str, str] | None, list[str]]:
-    """What each video shares with others, such as a person; None where no two do, or the dataset is gone, with a warning."""
+    """What each video shares with others, such as a person; None where no two do, or, with a warning, it is unknown."""
     named = run.metrics["dataset"]
     root = Path(named.get("root") or ".")
     lists = [root / f"{named['name']}{suffix}" for suffix in (".csv", ".parquet")]

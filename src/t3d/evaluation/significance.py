@@ -131,9 +131,8 @@ def t_test(differences: Sequence[float]) -> TTest:
     freedom = len(differences) - 1
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     margin = error * float(stats.t.ppf(0.975, freedom))
-    return TTest(
-        mean=mean, interval=(mean - margin, mean + margin), p=2 * float(stats.t.sf(abs(mean / error), freedom))
-    )
+    p = 2 * float(stats.t.sf(abs(mean / error), freedom))
+    return TTest(mean=mean, interval=(mean - margin, mean + margin), p=p)
 
 
 LEVEL = 0.05
