@@ -23,7 +23,7 @@ from typing import Any
 
 from steps import SHAPES, Step, interval, run_all, validation_list
 
-from t3d.evaluation.significance import repeated
+from t3d.evaluation.significance import t_test
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "ranking"
 HELP = __doc__ or ""
@@ -256,7 +256,7 @@ def _differences(groups: dict[tuple[str, str, str], list[dict[str, Any]]]) -> li
         others = {row["seed"]: row for row in groups.get((study, dataset, PAIRS.get(arm, "")), [])}
         gains = [100 * (others[row["seed"]]["result"] - row["result"]) for row in rows if row["seed"] in others]
         if len(gains) > 1:
-            shown = repeated(gains)
+            shown = t_test(gains)
             low, high = shown.interval or (shown.mean, shown.mean)
             figures = f"{len(gains)} | {shown.mean:+.1f} | {low:+.1f} to {high:+.1f} | {shown.p:.3f}"
             lines.append(f"| {study} | {dataset} | {arm} | {PAIRS[arm]} | {figures} |")

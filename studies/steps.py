@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from t3d.evaluation.significance import repeated
+from t3d.evaluation.significance import t_test
 
 if TYPE_CHECKING:
     from t3d.video.reader import VideoReader
@@ -99,7 +99,7 @@ def done(step: Step, output: Path) -> bool:
 
 def interval(values: Sequence[float]) -> str:
     """95 % interval of a mean share, by Student's t; splits and seeds alike count as runs. Empty below three."""
-    known = repeated(values).interval if len(values) > 2 else None
+    known = t_test(values).interval if len(values) > 2 else None
     return "" if known is None else f"{max(0.0, known[0]):.1%} to {min(1.0, known[1]):.1%}"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from program import MICRO, Call, Outcome, write_dataset
+from program import FEW, MICRO, Call, Outcome, write_dataset
 from t3d import cli
 from t3d.video.encode import write_video
 
@@ -111,6 +111,16 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "trained"
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", str(dataset), "--output", str(folder), *MICRO, "--max-steps", "3"])
+    assert ended.value.code == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a very small network; tests must not change it."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", str(dataset), "--output", str(folder), *MICRO, *FEW, "--max-steps", "3"])
     assert ended.value.code == 0
     return folder
 

@@ -17,6 +17,8 @@ MICRO = (
     *("--num-frames", "4", "--frame-stride", "1", "--resize", "32", "--crop-size", "32", "--keep-last-plane"),
     *("--batch-size", "2", "--workers", "0", "--accelerator", "cpu"),
 )
+FEW = ("--overrides", "blocks=[1,1,1,1]", "growth_rate=4", "stem_channels=4", "ttl_width=4")
+"""Makes a T3D as small as one can be."""
 TRANSFER = (
     *MICRO,
     *("--teacher", "colour_statistics", "--teacher-size", "32", "--pictures", "2"),

@@ -8,7 +8,7 @@ import pytest
 
 from program import Call, write_list
 from t3d.evaluation.metrics import VideoResult
-from t3d.evaluation.report import write_predictions
+from t3d.evaluation.predictions import write_predictions
 
 
 def _write(folder: Path, *, split: int, seed: int, top1: float, dataset: str = "clips", arch: str = "t3d_tiny") -> Path:
@@ -125,7 +125,7 @@ def test_two_runs_are_compared_video_by_video(t3d: Call, tmp_path: Path) -> None
     assert (pair["first"], pair["second"]) == tuple(map(str, runs))
     assert pair["counts"] == {"both": 1, "only_first": 1, "only_second": 7, "neither": 1}
     assert pair["difference"] == pytest.approx(0.6)
-    assert pair["p"] == pair["p_holm"] == 2 * (1 + 8) / 2**8
+    assert pair["p"] == pair["p_holm"] == pytest.approx(2 * (1 + 8) / 2**8)
     assert pair["verdict"] == "no difference shown"
     assert figures["pairs_of_kinds"] == []
     assert [row["run"] for row in figures["runs"]] == [str(run) for run in runs]
@@ -205,7 +205,7 @@ def test_damaged_predictions_are_refused(t3d: Call, tmp_path: Path) -> None:
 
 
 def test_repeated_runs_are_compared_as_such(t3d: Call, tmp_path: Path) -> None:
-    """Differences of 1/4, 1/2 and 1/4: see the test of `compare_kinds`. The fourth has no counterpart."""
+    """Differences of 1/4, 1/2 and 1/4: see the test of `compare_experiments`. The fourth has no counterpart."""
     runs = [_tested(tmp_path / f"a{seed}", "1100", seed=seed, arch="a") for seed in range(4)]
     runs += [
         _tested(tmp_path / f"b{seed}", right, seed=seed, arch="b")

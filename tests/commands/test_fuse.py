@@ -12,8 +12,7 @@ import pytest
 
 from program import MICRO, NUM_TEST, Call
 from t3d import cli
-from t3d.evaluation.report import write_predictions
-from t3d.evaluation.results import read_predictions
+from t3d.evaluation.predictions import read_predictions, write_predictions
 
 Runs = tuple[Path, Path]
 

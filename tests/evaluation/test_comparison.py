@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from t3d.evaluation.significance import Pair, Tally, adjusted, compare_kinds, compare_runs
+from t3d.evaluation.significance import Pair, Tally, adjusted, compare_experiments, compare_runs
 
 WRONG, RIGHT = [False] * 12, [True] * 12
 
@@ -16,7 +16,7 @@ def test_runs_that_differ_in_every_video() -> None:
     pair = _compared(WRONG, RIGHT)
     assert pair.counts == Tally(both=0, only_first=0, only_second=12, neither=0)
     assert (pair.difference, pair.interval, pair.interval_by_group) == (1.0, (1.0, 1.0), None)
-    assert pair.p == pair.p_mcnemar == pair.p_holm == 2 / 2**12
+    assert pair.p == pair.p_mcnemar == pair.p_holm == pytest.approx(2 / 2**12)
     assert pair.verdict == "second better"
     assert _compared(RIGHT, WRONG).verdict == "first better"
     assert _compared(RIGHT, RIGHT).verdict == "no difference shown"
@@ -31,14 +31,14 @@ def test_videos_of_one_person_do_not_make_a_verdict() -> None:
     assert pair.verdict == "no difference shown"
 
 
-def test_kinds_are_compared_run_by_run_and_pooled() -> None:
+def test_experiments_are_compared_run_by_run_and_pooled() -> None:
     first = [True, True, False, False]
     seconds = [[True, True, True, False], [True, True, True, True], [True, True, False, True]]
-    pair = compare_kinds(("a", "b"), [(first, second) for second in seconds])
+    pair = compare_experiments(("a", "b"), [(first, second) for second in seconds])
     assert pair.num_runs == 3
     assert pair.counts == Tally(both=6, only_first=0, only_second=4, neither=2)
     assert pair.difference == pytest.approx((0.25 + 0.5 + 0.25) / 3)
-    assert pair.p_mcnemar == 2 / 2**4
+    assert pair.p_mcnemar == pytest.approx(2 / 2**4)
     t = 4.0  # a mean of 1/3 with an error of sqrt(1/48) / sqrt(3) = 1/12
     assert pair.p == pytest.approx(1 - t / (2 + t * t) ** 0.5)
     assert pair.p_holm == pair.p

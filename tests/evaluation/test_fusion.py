@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from t3d.evaluation.fusion import fit_weights, mix, unlike
+from t3d.evaluation.fusion import find_difference, fit_weights, mix
 from t3d.evaluation.metrics import VideoResult
 
 Rows = list[VideoResult]
@@ -106,10 +106,10 @@ def test_scores_are_the_weighted_mean_in_closed_form() -> None:
 def test_rows_are_mixed_only_of_the_same_videos_and_labels() -> None:
     scores = np.full((3, 2), 0.5)
     first, relabelled = ({row.video: row for row in _rows(scores, labels)} for labels in ([0, 1, 0], [0, 1, 1]))
-    assert unlike(first, dict(reversed(first.items()))) == ""
-    assert unlike(first, relabelled) == "the label of 2"
+    assert find_difference(first, dict(reversed(first.items()))) == ""
+    assert find_difference(first, relabelled) == "the label of 2"
     fewer = {name: first[name] for name in ("0", "2")}
-    assert unlike(first, fewer) == unlike(fewer, first) == "only one of them has 1"
+    assert find_difference(first, fewer) == find_difference(fewer, first) == "only one of them has 1"
 
 
 @pytest.mark.parametrize("order", [0, 1])

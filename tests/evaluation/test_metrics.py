@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from t3d.data.samples import Sample
-from t3d.evaluation.metrics import VideoResult, as_result, class_accuracy, confusion, summarise, wilson_interval
+from t3d.evaluation.metrics import VideoResult, class_accuracy, confusion, summarise, video_result, wilson_interval
 from t3d.inference.scoring import VideoScores
 
 
@@ -106,7 +106,7 @@ def test_a_row_reduces_views() -> None:
     sample = Sample(name="a.mp4", path=Path("a.mp4"), label=1, group="a", tag="far")
     parts = [torch.tensor([[0.25, 0.75], [0.5, 0.5]]), torch.tensor([[1.0, 0.0]])]
     scored = VideoScores(sample=sample, parts=parts, frames=[(0, 1)] * 3, num_clips=3)
-    row = as_result(scored)
+    row = video_result(scored)
     assert row.scores == pytest.approx((1.75 / 3, 1.25 / 3))
     assert (row.num_views, row.views_correct) == (3, 1)
     assert (row.video, row.label, row.tag, row.error) == ("a.mp4", 1, "far", "")
@@ -114,7 +114,7 @@ def test_a_row_reduces_views() -> None:
 
 def test_a_row_of_an_undecodable_video_has_no_scores() -> None:
     sample = Sample(name="a.mp4", path=Path("a.mp4"), label=1, group="a", tag="far")
-    row = as_result(VideoScores(sample=sample, error="a.mp4: truncated"))
+    row = video_result(VideoScores(sample=sample, error="a.mp4: truncated"))
     assert row == VideoResult(
         video="a.mp4", label=1, scores=(), num_views=0, views_correct=0, tag="far", error="a.mp4: truncated"
     )

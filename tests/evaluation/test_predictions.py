@@ -6,8 +6,7 @@ import pytest
 
 from t3d.errors import CheckpointError
 from t3d.evaluation.metrics import VideoResult
-from t3d.evaluation.report import write_predictions
-from t3d.evaluation.results import read_predictions
+from t3d.evaluation.predictions import read_predictions, write_predictions
 
 LABELS = ("clap", 'run, "fast"', "score:wave")
 RESULTS = [

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from t3d.evaluation.metrics import VideoResult, summarise
-from t3d.evaluation.report import prediction_row, write_predictions, write_report
+from t3d.evaluation.predictions import prediction_row, write_predictions
+from t3d.evaluation.report import write_report
 
 HOSTILE = '<script>alert("x")</script>'
 LABELS = ("clap", f"run & {HOSTILE}", 'wave, "big"')

@@ -4,7 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from t3d.evaluation.significance import Tally, bootstrap_interval, holm, mcnemar, tally
+from t3d.evaluation.significance import Tally, bootstrap_interval, holm, mcnemar, t_test, tally
 
 Right = list[bool]
 
@@ -35,14 +35,15 @@ def test_tally_counts_what_it_was_made_of() -> None:
     ],
 )
 def test_mcnemar_is_the_sign_test_counted_by_hand(only_first: int, only_second: int, p: float) -> None:
-    assert mcnemar(only_first, only_second) == mcnemar(only_second, only_first) == p
+    found = mcnemar(only_first, only_second), mcnemar(only_second, only_first)
+    assert found == pytest.approx((p, p), rel=1e-12)
 
 
 def test_mcnemar_counts_the_divisions_at_least_as_uneven() -> None:
     for only_first, only_second in product(range(6), repeat=2):
         total, gap = only_first + only_second, abs(only_first - only_second)
         ways = [coins for coins in product((0, 1), repeat=total) if abs(total - 2 * sum(coins)) >= gap]
-        assert mcnemar(only_first, only_second) == len(ways) / 2**total
+        assert mcnemar(only_first, only_second) == pytest.approx(len(ways) / 2**total, rel=1e-12)
 
 
 def test_mcnemar_of_thousands_of_videos_nears_the_normal_approximation() -> None:
@@ -68,14 +69,14 @@ def test_bootstrap_has_the_width_of_the_closed_form() -> None:
 
 
 def test_interval_holds_the_true_difference_in_19_of_20_experiments() -> None:
-    """Of 400 experiments 380 are expected; five standard deviations of a binomial are 22."""
+    """Of 200 experiments 190 are expected; five standard deviations of a binomial are 16."""
     generator = np.random.default_rng(0)
     held = 0
-    for both, only_first, only_second, neither in generator.multinomial(200, (0.4, 0.1, 0.2, 0.3), size=400).tolist():
+    for both, only_first, only_second, neither in generator.multinomial(200, (0.4, 0.1, 0.2, 0.3), size=200).tolist():
         answers = _answers(both, only_first, only_second, neither)
         low, high = bootstrap_interval(*answers, generator=generator, num_draws=1000)
         held += low <= 0.1 <= high
-    assert 380 - 22 <= held <= 380 + 22
+    assert 190 - 16 <= held <= 200
 
 
 def test_same_generator_same_interval() -> None:
@@ -110,3 +111,32 @@ def test_holm_against_hand_computed_values() -> None:
     assert holm([0.04]) == [0.04]
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_mean_interval_and_p_of_three_differences() -> None:
+    """Mean 2, deviation 1, so t = 2 sqrt(3) with two degrees of freedom, for which there are closed forms."""
+    found = t_test([1.0, 2.0, 3.0])
+    assert found.mean == 2.0
+    assert found.interval == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)))
+    assert found.p == pytest.approx(1 - 2 * math.sqrt(3) / math.sqrt(2 + 12), abs=1e-12)
+
+
+@pytest.mark.parametrize(("num_values", "quantile"), [(2, 12.706), (4, 3.182), (6, 2.571), (31, 2.042)])
+def test_intervals_have_the_quantiles_of_the_published_table(num_values: int, quantile: float) -> None:
+    values = [float(index % 2) for index in range(num_values)]
+    low, high = t_test(values).interval or (0, 0)
+    error = np.std(values, ddof=1) / math.sqrt(num_values)
+    assert (high - low) / 2 == pytest.approx(quantile * error, rel=2e-4)
+
+
+def test_p_is_below_a_twentieth_exactly_where_zero_is_outside() -> None:
+    for shift in (0.1, 0.5, 0.9, 1.0, 1.2, 2.0):
+        found = t_test([shift - 1, shift, shift + 1, shift + 0.5])
+        assert found.interval is not None
+        assert (found.p < 0.05) == (found.interval[0] > 0)
+
+
+@pytest.mark.parametrize("differences", [[0.25], [0.25, 0.25, 0.25]])
+def test_without_scatter_nothing_is_shown(differences: list[float]) -> None:
+    found = t_test(differences)
+    assert (found.mean, found.interval, found.p) == (0.25, None, 1.0)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from t3d.errors import CheckpointError
-from t3d.inference.backends.base import Export
-from t3d.inference.backends.table import ENGINES, read_export
+from t3d.inference.backends import BACKENDS, read_export
+from t3d.inference.backends.base import Export, Scorer
 from t3d.inference.export import Check, Parity, noise_clips, write_export
 from t3d.inference.graph import clip_shape
-from t3d.inference.scorer import Scorer, torch_scorer
+from t3d.inference.scorer import torch_scorer
 
-OPENVINO = ENGINES["openvino"]
+OPENVINO = BACKENDS["openvino"]
 
 
 def _check(subject: Any, reference: Scorer | None = None) -> Check:  # noqa: ANN401
@@ -28,7 +28,7 @@ def test_what_was_measured_travels_with_the_file(
 ) -> None:
     subject = translated("openvino")
     path = tmp_path / "a.b.xml"
-    said = write_export(path, subject.model, card=subject.card, engine=OPENVINO, export=export, check=_check(subject))
+    said = write_export(path, subject.model, card=subject.card, backend=OPENVINO, export=export, check=_check(subject))
     assert 0 < said.difference < 1e-5
     assert said.agreement == 1
     assert read_export(path, OPENVINO)[1:] == (subject.card, said)
@@ -50,7 +50,7 @@ def test_what_computes_something_else_is_not_written(
             tmp_path / "weights.xml",
             subject.model,
             card=subject.card,
-            engine=OPENVINO,
+            backend=OPENVINO,
             export=export,
             check=_check(subject, other),
         )
@@ -72,7 +72,7 @@ def test_what_gets_the_name_was_read_again(translated: Callable[..., Any], expor
             tmp_path / "w.xml",
             subject.model,
             card=subject.card,
-            engine=replace(OPENVINO, save=spoil),
+            backend=replace(OPENVINO, save=spoil),
             export=export,
             check=_check(subject),
         )
@@ -93,6 +93,6 @@ def test_the_graph_appears_after_its_weights(
 
     monkeypatch.setattr(Path, "replace", watched)
     write_export(
-        tmp_path / "w.xml", subject.model, card=subject.card, engine=OPENVINO, export=export, check=_check(subject)
+        tmp_path / "w.xml", subject.model, card=subject.card, backend=OPENVINO, export=export, check=_check(subject)
     )
     assert appeared == ["w.bin", "w.xml"]

@@ -24,7 +24,7 @@ from t3d.bench.steps import (
     unavailable,
 )
 from t3d.bench.tables import Row, Table, Target
-from t3d.inference.backends.table import ENGINES
+from t3d.inference.backends import BACKENDS
 from t3d.models.sizes import times
 
 PLAIN = TrainSettings(name="plain", accelerated=False, freed_memory="as usual")
@@ -269,7 +269,7 @@ def _scorers(device: str) -> list[ScoreSettings]:
             engine=engine.name,
             precision=precision,
         )
-        for engine in ENGINES.values()
+        for engine in BACKENDS.values()
         if engine.name != "torch"
         for precision in engine.precisions
     ]

@@ -15,10 +15,10 @@ from t3d.bench.machine import Precision, bf16_missing
 from t3d.bench.rounds import Step
 from t3d.engine.convolutions import Rerouted, padded_in_time
 from t3d.errors import ConfigError
-from t3d.inference.backends.base import releases
-from t3d.inference.backends.table import ENGINES
-from t3d.inference.export import noise_clips, translate
-from t3d.inference.scorer import Scorer, torch_scorer
+from t3d.inference.backends import BACKENDS
+from t3d.inference.backends.base import Scorer, releases
+from t3d.inference.export import noise_clips
+from t3d.inference.scorer import torch_scorer
 from t3d.models import create_model, folded, recompute
 from t3d.models.checkpoints import ModelCard, load_model
 from t3d.models.dense_block import can_recompute
@@ -204,7 +204,7 @@ def unavailable(settings: ScoreSettings, device: str) -> str:
     """Why an engine or precision cannot be measured here; empty where it can."""
     if settings.precision == "bf16" and (reason := bf16_missing(device)):
         return reason
-    engine = ENGINES[settings.engine]
+    engine = BACKENDS[settings.engine]
     try:
         releases(engine.packages, engine.extra)
     except ConfigError as error:
@@ -257,9 +257,9 @@ def _card(arch: str, shape: Shape) -> ModelCard:
 
 
 def _exported_scorer(network: nn.Module, card: ModelCard, shape: Shape, settings: ScoreSettings) -> Scorer:
-    engine = ENGINES[settings.engine]
+    engine = BACKENDS[settings.engine]
     calibration = noise_clips(shape[1:], CALIBRATION_CLIPS) if settings.precision == "int8" else None
-    return engine.start(translate(network, card, engine=engine, calibration=calibration), settings.precision)
+    return engine.start(engine.translate(network, card, calibration), settings.precision)
 
 
 class _PlainNorm(nn.BatchNorm3d):

@@ -18,7 +18,7 @@ from t3d.config import Accelerator, Precision, ScoringOptions
 from t3d.engine.convolutions import Rerouted, padded_in_time
 from t3d.errors import ConfigError, T3DError
 from t3d.inference.numerics_check import FINER, check_convolutions, convolutions_of
-from t3d.inference.open import Opened
+from t3d.inference.open import InferenceModel
 from t3d.models.checkpoints import ModelCard
 from t3d.system import is_first_process, keep_freed_memory, was_interrupted
 
@@ -42,25 +42,23 @@ def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int
         ) from error
 
 
-def scoring_fabric(network: Opened, options: ScoringOptions, *, devices: int = 1) -> Fabric:
-    """Check what was asked for against what the network's engine can do, as `build_fabric` does.
+def scoring_fabric(model: InferenceModel, options: ScoringOptions, *, devices: int = 1) -> Fabric:
+    """Check what was asked for against what the model's backend can do, as `build_fabric` does.
 
     Raises:
-        ConfigError: A GPU, or several devices, are asked of an engine that has one CPU; or the device computes wrongly.
+        ConfigError: A GPU, or several devices, are asked of a backend that has one CPU; or the device computes wrongly.
     """
-    if not network.cpu_only:
+    if not model.cpu_only:
         fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=devices)
-        check_scoring(network.card, options.views.batch_size, device=fabric.device, precision=options.precision)
+        check_scoring_numerics(model.card, options.views.batch_size, device=fabric.device, precision=options.precision)
         keep_freed_memory()
         return fabric
-    if network.is_outdated:
-        warn(
-            f"{network.file}: was exported from other weights than are there now; t3d export RUN --overwrite renews it"
-        )
+    if model.is_outdated:
+        warn(f"{model.file}: was exported from other weights than are there now; t3d export RUN --overwrite renews it")
     if options.accelerator == "cuda":
-        raise ConfigError(f"{network.file}: is computed on the CPU; leave out --accelerator cuda, or give the run")
+        raise ConfigError(f"{model.file}: is computed on the CPU; leave out --accelerator cuda, or give the run")
     if devices > 1:
-        raise ConfigError(f"{network.file}: is computed on one device; leave out --devices {devices}, or give the run")
+        raise ConfigError(f"{model.file}: is computed on one device; leave out --devices {devices}, or give the run")
     return build_fabric(accelerator="cpu", precision="32-true")
 
 
@@ -126,7 +124,7 @@ def wants_check(device: torch.device, precision: Precision) -> bool:
     return device.type == "cuda" or (device.type == "cpu" and precision != "32-true")
 
 
-def check_arithmetic(
+def check_numerics(
     network: nn.Module,
     clips: tuple[int, int, int, int, int],
     *,
@@ -163,7 +161,7 @@ def check_arithmetic(
         warn(f"--precision {precision} takes {slowdown:.0f} times as long as {finer} here")
 
 
-def check_scoring(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:
+def check_scoring_numerics(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:
     """The same for the network of a card and batches of so many of its clips, where the check is wanted at all.
 
     Raises:
@@ -175,7 +173,7 @@ def check_scoring(card: ModelCard, num_clips: int, *, device: torch.device, prec
         network = card.build().eval()
     size = card.pixels.crop_size
     clips = (num_clips, card.pixels.channels, card.clip.num_frames, size, size)
-    check_arithmetic(network, clips, device=device, precision=precision, learns=False)
+    check_numerics(network, clips, device=device, precision=precision, learns=False)
 
 
 def computing(device: torch.device, *, precision: Precision) -> AbstractContextManager[object]:

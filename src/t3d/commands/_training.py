@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from t3d.commands._console import TrainingReporter, bar, say
-from t3d.commands._devices import build_fabric, check_arithmetic, prepare_compilation, wants_check
+from t3d.commands._devices import build_fabric, check_numerics, prepare_compilation, wants_check
 from t3d.config import ModelOptions, RunOptions, ScheduleOptions, TrainConfig, TransferConfig
 from t3d.errors import ConfigError
 from t3d.models import create_model
@@ -113,7 +113,7 @@ def build_devices(options: RunOptions, outline: nn.Module, shape: ClipsShape) ->
     if options.compile:
         prepare_compilation()
     if wants_check(fabric.device, options.precision):
-        check_arithmetic(
+        check_numerics(
             outline,
             shape,
             device=fabric.device,

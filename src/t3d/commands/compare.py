@@ -11,21 +11,31 @@ from typing import Any
 from t3d.commands._console import warn
 from t3d.commands._output import make_folder
 from t3d.config import CompareConfig
-from t3d.evaluation.comparison import by_test_set, flips, pairs_of_kinds, pairs_of_runs, write_flips
+from t3d.evaluation.comparison import by_test_set, flips, pairs_of_experiments, pairs_of_runs, write_flips
 from t3d.evaluation.results import Evaluated, read_evaluated
 from t3d.evaluation.significance import Pair, adjusted
-from t3d.evaluation.tables import duplicates, flips_text, kinds, kinds_text, means, metrics_table, runs_text
+from t3d.evaluation.tables import (
+    duplicates,
+    experiments,
+    experiments_text,
+    flips_text,
+    means,
+    metrics_table,
+    runs_text,
+)
 from t3d.files import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs that share videos, set against each other."""
+    """Runs that share videos, compared with each other."""
 
     runs: Sequence[Pair]
-    kinds: Sequence[Pair]
+    experiments: Sequence[Pair]
+    """Of those that were repeated."""
     flips: Sequence[Sequence[dict[str, Any]]]
     """For each test set, the videos its runs disagree on."""
+    warnings: Sequence[str]
 
 
 def run(config: CompareConfig) -> str:
@@ -39,8 +49,10 @@ def run(config: CompareConfig) -> str:
     for file in filter(None, (config.output, config.json, config.flips)):
         make_folder(file.parent)
     runs = _read(config.runs)
-    sets = by_test_set(runs) if len(runs) > 1 else []
+    sets, warnings = by_test_set(runs) if len(runs) > 1 else ([], [])
     comparison = _compare(sets, baseline=None if config.baseline is None else str(config.baseline))
+    for line in (*warnings, *comparison.warnings):
+        warn(line)
     text = "\n\n".join([metrics_table(runs), *_sections(sets, comparison)])
     if config.output is not None:
         write_text(config.output, text + "\n")
@@ -74,16 +86,26 @@ def _compare(sets: Sequence[Sequence[Evaluated]], *, baseline: str | None) -> Co
     datasets: dict[str, list[Sequence[Evaluated]]] = defaultdict(list)
     for same in sets:
         datasets[same[0].metrics["dataset"]["name"]].append(same)
-    of_runs, of_kinds = [], []
+    of_runs: list[Pair] = []
+    of_experiments: list[Pair] = []
+    warnings: list[str] = []
     for its_sets in datasets.values():
-        repeated, settled = pairs_of_kinds([run for same in its_sets for run in same], baseline)
-        of_kinds += repeated
-        of_runs += [pair for same in its_sets for pair in pairs_of_runs(same, baseline, settled=settled)]
-    return Comparison(runs=adjusted(of_runs), kinds=adjusted(of_kinds), flips=[list(flips(same)) for same in sets])
+        repeated, settled = pairs_of_experiments([run for same in its_sets for run in same], baseline)
+        of_experiments += repeated
+        for same in its_sets:
+            pairs, lines = pairs_of_runs(same, baseline, settled=settled)
+            of_runs += pairs
+            warnings += lines
+    return Comparison(
+        runs=adjusted(of_runs),
+        experiments=adjusted(of_experiments),
+        flips=[list(flips(same)) for same in sets],
+        warnings=warnings,
+    )
 
 
 def _sections(sets: Sequence[Sequence[Evaluated]], comparison: Comparison) -> list[str]:
-    parts = [kinds_text(comparison.kinds)] if comparison.kinds else []
+    parts = [experiments_text(comparison.experiments)] if comparison.experiments else []
     parts += [runs_text(comparison.runs)] if comparison.runs else []
     return parts + [flips_text(same, rows) for same, rows in zip(sets, comparison.flips, strict=True)]
 
@@ -93,12 +115,12 @@ def _figures(runs: Sequence[Evaluated], comparison: Comparison) -> dict[str, Any
     return {
         "runs": [{"run": run.name} | {key: run.metrics[key] for key in keys} for run in runs],
         "means": [
-            {"kind": kind.name, "runs": [run.name for run in kind.runs], "mean_and_deviation": means(kind)}
-            for kind in kinds(runs)
-            if len(kind.runs) > 1
+            {"kind": each.name, "runs": [run.name for run in each.runs], "mean_and_deviation": means(each)}
+            for each in experiments(runs)
+            if len(each.runs) > 1
         ],
         "pairs_of_runs": [_pair(pair) for pair in comparison.runs],
-        "pairs_of_kinds": [_pair(pair) for pair in comparison.kinds],
+        "pairs_of_kinds": [_pair(pair) for pair in comparison.experiments],
         "num_flips": [len(rows) for rows in comparison.flips],
     }
 

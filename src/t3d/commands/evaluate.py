@@ -1,8 +1,6 @@
 """Score a trained run on labelled videos and write metrics, predictions and a report."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,59 +15,47 @@ from t3d.commands._output import make_folder
 from t3d.config import EvaluateConfig
 from t3d.data.samples import NoSuchSubsetError, VideoList
 from t3d.data.splits import find_held_out
-from t3d.data.trained_on import check_held_out, overlap_warning
+from t3d.data.trained_on import check_held_out
 from t3d.errors import ConfigError, DataError
-from t3d.evaluation.metrics import VideoResult, as_result, summarise
-from t3d.evaluation.report import write_predictions, write_report
-from t3d.inference.open import Opened, open_network
+from t3d.evaluation.metrics import METRICS, VideoResult, summarise, video_result
+from t3d.evaluation.predictions import write_predictions
+from t3d.evaluation.provenance import evaluation_facts, overlap_warnings
+from t3d.evaluation.report import write_report
+from t3d.inference.open import InferenceModel, open_model
 from t3d.inference.scoring import score_videos
-from t3d.models.checkpoints import ModelCard, file_hash
 from t3d.run_files import WEIGHTS_NAME, is_unfinished, versions
-from t3d.video.spec import PixelSpec, SegmentSpec
 
 
 def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
     """Evaluate; returns what `metrics.json` holds."""
     options = config.scoring
-    network = open_network(config.weights, engine=options.engine, precision=options.precision)
-    card = network.card
-    videos = _find(config, network)
-    fabric = scoring_fabric(network, options, devices=config.devices)
-    folder = make_folder(config.output or _own_folder(config, network))
+    model = open_model(config.weights, engine=options.engine, precision=options.precision)
+    videos = _find(config, model)
+    fabric = scoring_fabric(model, options, devices=config.devices)
+    folder = make_folder(config.output or _own_folder(config, model))
     with launched(fabric):
-        mine = videos.samples[fabric.global_rank :: fabric.world_size]
-        with fabric.autocast():
-            scored = score_videos(
-                network.start(fabric.device),
-                mine,
-                card=card,
-                views=options.views,
-                num_workers=options.workers,
-                source=video_source(card.pixels, backend=options.backend),
-            )
-            results = _gather([as_result(video) for video in counted(scored, "scoring", total=len(mine))], fabric)
-        metrics = describe(config, network, videos, results, command=command) | summarise(results)
+        results = _score(config, model, videos, fabric)
+        metrics = _facts(config, model, videos, results, command=command) | summarise(results)
         if fabric.is_global_zero:
-            write_results(folder, metrics, results, card.labels, kind=config.predictions)
+            save_results(folder, metrics, results, model.card.labels, kind=config.predictions)
     return metrics
 
 
-def _find(config: EvaluateConfig, network: Opened) -> VideoList:
-    card, trained = network.card, network.card.training
+def _find(config: EvaluateConfig, model: InferenceModel) -> VideoList:
+    card, trained = model.card, model.card.training
     if config.data is None and "dataset" not in trained:
         raise ConfigError(f"{config.weights}: does not say which data it was trained on; name DATA after it")
     data = config.data or Path(trained["dataset"])
-    split = config.split if config.split is not None else trained.get("split", 1)
     layout = config.format or (trained.get("format") if config.data is None else None)
-    find = partial(find_videos, data, split=split, format=layout)
+    find = partial(find_videos, data, split=_split(config, model), format=layout)
     try:
         videos = find(subset=config.subset)
     except NoSuchSubsetError:
         if config.subset != "validation" or config.data is not None or config.split is not None:
             raise
         videos = find_held_out(find(subset="train"), trained, name=str(config.weights))
-        if network.run is not None:
-            check_held_out(network.run, videos)
+        if model.run is not None:
+            check_held_out(model.run, videos)
     if videos.labels != card.labels:
         raise DataError(
             f"{data}: its {len(videos.labels)} classes are not the {len(card.labels)} of {config.weights} "
@@ -78,21 +64,42 @@ def _find(config: EvaluateConfig, network: Opened) -> VideoList:
     return videos
 
 
-def _own_folder(config: EvaluateConfig, network: Opened) -> Path:
-    """The run folder for test videos scored by PyTorch in float32; else one in it, not to be taken for the result.
-
-    A file of any other name than a run's gets a folder of its own, for there may be several beside each other.
-    """
-    file, way = network.file, (network.engine, network.precision)
-    folder = file.parent if file.name == WEIGHTS_NAME else file.with_suffix("")
-    if network.export is None and way != ("torch", "float32"):
-        folder = folder / "-".join(way)
-    return folder if config.subset == "test" else folder / config.subset
+def _split(config: EvaluateConfig, model: InferenceModel) -> int:
+    trained_on: int = model.card.training.get("split", 1)
+    return trained_on if config.split is None else config.split
 
 
 def _first_difference(found: Sequence[str], expected: Sequence[str]) -> str:
     odd = sorted(set(found) ^ set(expected)) or ["their order"]
     return odd[0]
+
+
+def _own_folder(config: EvaluateConfig, model: InferenceModel) -> Path:
+    """The run folder for test videos scored by PyTorch in float32; else one in it, not to be taken for the result.
+
+    A file of any other name than a run's gets a folder of its own, for there may be several beside each other.
+    """
+    file, computed_by = model.file, (model.engine, model.precision)
+    folder = file.parent if file.name == WEIGHTS_NAME else file.with_suffix("")
+    if model.export is None and computed_by != ("torch", "float32"):
+        folder = folder / "-".join(computed_by)
+    return folder if config.subset == "test" else folder / config.subset
+
+
+def _score(config: EvaluateConfig, model: InferenceModel, videos: VideoList, fabric: Fabric) -> list[VideoResult]:
+    """A row a video; each process scores its share, and all have all rows in the end."""
+    options = config.scoring
+    mine = videos.samples[fabric.global_rank :: fabric.world_size]
+    with fabric.autocast():
+        scored = score_videos(
+            model.start(fabric.device),
+            mine,
+            card=model.card,
+            views=options.views,
+            num_workers=options.workers,
+            source=video_source(model.card.pixels, backend=options.backend),
+        )
+        return _gather([video_result(video) for video in counted(scored, "scoring", total=len(mine))], fabric)
 
 
 def _gather(results: list[VideoResult], fabric: Fabric) -> list[VideoResult]:
@@ -107,13 +114,35 @@ def _gather(results: list[VideoResult], fabric: Fabric) -> list[VideoResult]:
     return merged
 
 
-def write_results(
-    folder: Path, metrics: dict[str, Any], results: Sequence[VideoResult], labels: Sequence[str], *, kind: str
+def _facts(
+    config: EvaluateConfig, model: InferenceModel, videos: VideoList, results: Sequence[VideoResult], *, command: str
+) -> dict[str, Any]:
+    trained, caveats = model.card.training, []
+    if config.subset != "test":
+        caveats.append(f"these are {config.subset} videos, not test videos")
+    if model.run is not None and is_unfinished(model.run):
+        caveats.append("the training of these weights has not ended; t3d train --resume goes on with it")
+    if config.subset != "train":
+        caveats.extend(overlap_warnings(model.run, trained, videos))
+    return evaluation_facts(
+        model,
+        videos,
+        results,
+        dataset=(config.data or Path(trained.get("dataset", videos.root))).stem,
+        subset=config.subset,
+        split=_split(config, model),
+        views=config.scoring.views,
+        caveats=caveats,
+        command=command,
+        versions=versions(modality=model.card.pixels.modality),
+    )
+
+
+def save_results(
+    folder: Path, metrics: dict[str, Any], results: Sequence[VideoResult], labels: Sequence[str], *, kind: str = "csv"
 ) -> None:
     """Write predictions, metrics and report into one folder, in place of older ones, and show every warning."""
-    written = write_predictions(folder, results, labels, kind=kind)
-    for stale in {"predictions.csv", "predictions.parquet"} - {written.name}:
-        (folder / stale).unlink(missing_ok=True)
+    write_predictions(folder, results, labels, kind=kind)
     report = write_report(folder, metrics, results, labels)
     for line in metrics["warnings"]:
         warn(line)
@@ -124,104 +153,18 @@ def write_results(
 
 def show(metrics: dict[str, Any], config: EvaluateConfig) -> int:
     """Print the headline; exit code 1 where a video could not be decoded."""
-    video, clip = metrics["video"], metrics["clip"]
-    low, high = video["top1_interval"]
+    return print_headline(metrics)
+
+
+def print_headline(metrics: dict[str, Any]) -> int:
+    """Print the metrics in few lines; gives the exit code."""
+    video, (low, high) = metrics["video"], metrics["video"]["top1_interval"]
     print(f"{metrics['dataset']['split']}: {video['num_videos']} videos, {metrics['protocol']['views']}")
     print(f"video top-1 {video['top1']:.2%} (95 % interval {low:.1%} to {high:.1%})", end="  ")
-    print(f"top-5 {video['top5']:.2%}  mean class {video['mean_class']:.2%}")
-    if clip["top1"] is not None:
-        print(f"clip top-1 {clip['top1']:.2%} ({clip['num_clips']} clips)")
+    others = [metric for name, metric in METRICS.items() if name != "top1" and metric.text(metrics)]
+    by_video = [metric for metric in others if metric.section == "video"]
+    print("  ".join(f"{metric.column.removeprefix('video ')} {metric.text(metrics)}" for metric in by_video))
+    for metric in others:
+        if metric.section == "clip":
+            print(f"{metric.column} {metric.text(metrics)} ({metrics['clip']['num_clips']} clips)")
     return int(bool(metrics["undecodable"]))
-
-
-SCHEMA_VERSION = 1
-
-
-def describe(
-    config: EvaluateConfig, network: Opened, videos: VideoList, results: Sequence[VideoResult], *, command: str
-) -> dict[str, Any]:
-    """What `metrics.json` holds beside the figures."""
-    card, trained = network.card, network.card.training
-    caveats = list(trained.get("caveats", []))
-    if config.subset != "test":
-        caveats.append(f"these are {config.subset} videos, not test videos")
-    if network.run is not None and is_unfinished(network.run):
-        caveats.append("the training of these weights has not ended; t3d train --resume goes on with it")
-    if config.subset != "train":
-        caveats.extend(_overlaps(network.run, trained, videos))
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": {"arch": card.arch, "overrides": dict(card.overrides), "num_classes": len(card.labels)},
-        "dataset": {
-            "name": (config.data or Path(trained.get("dataset", videos.root))).stem,
-            "root": str(videos.root),
-            "format": videos.format,
-            "subset": config.subset,
-            "split_number": config.split if config.split is not None else trained.get("split", 1),
-            "split": videos.split,
-            "missing": [str(path) for path in videos.missing],
-        },
-        "protocol": _protocol(config, network),
-        "selection": _selection(trained.get("select_on")),
-        "seed": trained.get("seed", "not known"),
-        "training": {key: trained.get(key) for key in ("command", "preset", "lineage")},
-        "checkpoint": {"file": str(network.file), "sha256": file_hash(network.file)},
-        **({} if network.export is None else {"export": asdict(network.export)}),
-        "command": command,
-        "warnings": [*caveats, *videos.warnings],
-        "undecodable": [result.error for result in results if result.error],
-        "versions": versions(modality=card.pixels.modality),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _protocol(config: EvaluateConfig, network: Opened) -> dict[str, Any]:
-    """How a video became scores."""
-    card = network.card
-    return {
-        "views": _views(config, card),
-        "num_frames": card.clip.num_frames,
-        "frame_stride": card.clip.frame_stride,
-        "order": card.clip.order,
-        "resize": card.pixels.resize,
-        "crop_size": card.pixels.crop_size,
-        "modality": card.pixels.modality,
-        **_flow(card.pixels),
-        "engine": network.engine,
-        "precision": network.precision,
-        "averaged": _averaged(card.segments),
-    }
-
-
-def _flow(pixels: PixelSpec) -> dict[str, Any]:
-    """How flow was found, where it is what the network saw."""
-    return {name: getattr(pixels, name) for name in ("flow_method", "flow_bound") if pixels.modality == "flow"}
-
-
-def _selection(select_on: str | None) -> str:
-    if select_on is None:
-        return "not known"  # others trained these weights
-    return "last epoch" if select_on == "none" else f"best epoch on {select_on} videos"
-
-
-def _views(config: EvaluateConfig, card: ModelCard) -> str:
-    views = card.segments.resolve(config.scoring.views)
-    return f"{views}, {card.segments.rule} of logits" if card.segments.enabled else str(views)
-
-
-def _averaged(segments: SegmentSpec) -> str:
-    if segments.enabled:
-        return f"softmax of the {segments.rule} of the logits of all views of a video; learnt with {segments.segments}"
-    return "softmax scores of all views of a video"
-
-
-def _overlaps(folder: Path | None, trained: Mapping[str, Any], videos: VideoList) -> list[str]:
-    """What the run itself, where it is known, and the runs its weights came from, have seen of the videos."""
-    ancestors = [Path(ancestor["file"]).parent for ancestor in trained.get("lineage", [])]
-    own = "" if folder is None else overlap_warning(folder, videos)
-    inherited = [
-        f"{ancestor}, from which these weights come: {warning}"
-        for ancestor in dict.fromkeys(ancestors)
-        if (warning := overlap_warning(ancestor, videos))
-    ]
-    return [own, *inherited] if own else inherited

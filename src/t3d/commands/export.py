@@ -1,42 +1,38 @@
-"""Write a trained network for another engine: translate, fit int8, compare with PyTorch, and only then let it stand."""
+"""Write a trained network for another backend: translate, fit int8, compare with PyTorch, and only then keep it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from t3d.commands._console import counted, say
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._output import make_folder
 from t3d.config import ExportConfig
-from t3d.data.clips import ClipKey, TrainClips, seeded
 from t3d.data.reencoded import Originals
 from t3d.data.samples import VideoList
-from t3d.errors import ConfigError, DataError
-from t3d.inference.backends.base import Engine, Export, releases
-from t3d.inference.backends.table import ENGINES
-from t3d.inference.export import TOLERANCES, Check, noise_clips, translate, write_export
+from t3d.errors import CheckpointError, ConfigError, DataError
+from t3d.inference.backends import backend_for_target, backend_of
+from t3d.inference.backends.base import Backend, Export
+from t3d.inference.calibration import draw_training_clips
+from t3d.inference.export import TOLERANCES, Check, noise_clips, write_export
 from t3d.inference.graph import clip_shape
 from t3d.inference.scorer import torch_scorer
 from t3d.models.checkpoints import ModelCard, file_hash, load_model, weights_file
 from t3d.run_files import versions
 from t3d.tensors import Views
-from t3d.video.spec import AugmentSpec
 
 NUM_COMPARED = 32
-"""Training clips that PyTorch and the engine are compared on; they are of other videos than int8 is fitted to."""
+"""Training clips that PyTorch and the backend are compared on; they are of other videos than int8 is fitted to."""
 _NUM_FITTED = 128
 _NUM_NOISE = 4
-
-_ENGINES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What was written where."""
+    """The file, and how it was made."""
 
     output: Path
     export: Export
@@ -44,81 +40,38 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Clips:
+    """Clips with the words for them that the export keeps."""
+
     compared: Views
-    whose: str
-    calibration: Tensor | None = None
-    """Others, as many as they may be."""
-    calibrated: str = ""
+    compared_text: str
+    calibration: Views | None = None
+    calibration_text: str = ""
 
 
 def run(config: ExportConfig, *, command: str) -> Written:
     """Export.
 
     Raises:
-        CheckpointError: The weights cannot be read, or the engine does not compute what they do.
-        ConfigError: The engine is not installed, or the output has another's name or is there already.
+        CheckpointError: The weights cannot be read, or the backend does not compute what they do.
+        ConfigError: The backend is not installed, or the output has another's name or is there already.
         DataError: There are no training clips where some are needed.
     """
-    engine = ENGINES[_ENGINES[config.target]]
-    output = _output(config, engine)
+    backend = backend_for_target(config.target)
+    output = _output(config, backend)
     network, card = load_model(config.weights)
-    facts = _facts(config, engine, command)  # what is not installed is said before anything is decoded
+    facts = _facts(config, backend, command)  # what is not installed is said before anything is decoded
     clips = _clips(config, card)
-    export = replace(facts, compared=clips.whose, calibrated=clips.calibrated)
     make_folder(output.parent)
-    say(f"translating {card.arch} for {engine.name}")
-    model = translate(network, card, engine=engine, calibration=clips.calibration)
-    check = _check(config, network, card, clips.compared)
-    return Written(
-        output=output, export=write_export(output, model, card=card, engine=engine, export=export, check=check)
+    say(f"translating {card.arch} for {backend.name}")
+    export = write_export(
+        output,
+        backend.translate(network, card, clips.calibration),
+        card=card,
+        backend=backend,
+        export=replace(facts, compared=clips.compared_text, calibrated=clips.calibration_text),
+        check=_check(config, network, card, clips.compared),
     )
-
-
-def _output(config: ExportConfig, engine: Engine) -> Path:
-    suffix, weights = engine.suffixes[0], weights_file(config.weights)
-    output = config.output or weights.with_name(f"{weights.stem}-{config.target}-{config.precision}{suffix}")
-    if output.suffix != suffix:
-        raise ConfigError(f"--output {output}: must end in {suffix} with --to {config.target}")
-    for file in (output.with_suffix(end) for end in engine.suffixes):
-        if file.exists() and not config.overwrite:
-            raise ConfigError(f"{file}: exists; give --overwrite, or name another --output")
-    return output
-
-
-def _clips(config: ExportConfig, card: ModelCard) -> _Clips:
-    if config.precision != "int8" and config.calibration is None:
-        return _Clips(compared=noise_clips(clip_shape(card), _NUM_NOISE), whose=f"{_NUM_NOISE} clips of noise")
-    wanted = (config.calibration_clips or _NUM_FITTED) if config.precision == "int8" else 0
-    clips = training_clips(config, card, compared=NUM_COMPARED, fitted=wanted)
-    count = len(clips.compared)
-    if clips.fitted is None:
-        return _Clips(compared=clips.compared, whose=f"{count} clips of {clips.whose}")
-    which = "other videos" if clips.apart else "the same video, for there is one only,"
-    return _Clips(
-        compared=clips.compared,
-        whose=f"{count} clips of {which} of {clips.whose}",
-        calibration=clips.fitted,
-        calibrated=f"{len(clips.fitted)} clips of {clips.whose}",
-    )
-
-
-def _check(config: ExportConfig, network: nn.Module, card: ModelCard, clips: Views) -> Check:
-    usual = TOLERANCES[config.precision]
-    allowed = usual if config.tolerance is None else replace(usual, difference=config.tolerance)
-    return Check(reference=torch_scorer(network, card.pixels), clips=clips, tolerance=allowed)
-
-
-def _facts(config: ExportConfig, engine: Engine, command: str) -> Export:
-    weights = weights_file(config.weights).resolve()
-    packages = (*engine.packages, *(["nncf"] if config.precision == "int8" else []))
-    return Export(
-        engine=engine.name,
-        precision=config.precision,
-        weights=str(weights),
-        weights_sha256=file_hash(weights),
-        versions=versions() | releases(packages, engine.extra),
-        command=command,
-    )
+    return Written(output=output, export=export)
 
 
 def show(written: Written, config: ExportConfig) -> int:
@@ -132,70 +85,69 @@ def show(written: Written, config: ExportConfig) -> int:
     return 0
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainingClips:
-    """Clips of the training list, as bytes (N, C, T, H, W)."""
+def _output(config: ExportConfig, backend: Backend) -> Path:
+    if backend_of(config.weights) is not None and config.weights.is_file():
+        raise CheckpointError(f"{config.weights}: is of t3d export; give the run folder or weights file it was made of")
+    suffix, weights = backend.suffixes[0], weights_file(config.weights)
+    output = config.output or weights.with_name(f"{weights.stem}-{config.target}-{config.precision}{suffix}")
+    if output.suffix != suffix:
+        raise ConfigError(f"--output {output}: must end in {suffix} with --to {config.target}")
+    for file in (output.with_suffix(end) for end in backend.suffixes):
+        if file.exists() and not config.overwrite:
+            raise ConfigError(f"{file}: exists; give --overwrite, or name another --output")
+    return output
 
-    whose: str
-    compared: Tensor
-    fitted: Tensor | None
-    """Of other videos, where there are two or more."""
-    apart: bool
-    """Whether they are of other videos."""
+
+def _facts(config: ExportConfig, backend: Backend, command: str) -> Export:
+    weights = weights_file(config.weights).resolve()
+    return Export(
+        engine=backend.name,
+        precision=config.precision,
+        weights=str(weights),
+        weights_sha256=file_hash(weights),
+        versions=versions() | backend.releases(config.precision),
+        command=command,
+    )
 
 
-def training_clips(config: ExportConfig, card: ModelCard, *, compared: int, fitted: int) -> TrainingClips:
-    """Centre crops of clips that start anywhere, of as many videos as there are.
+def _check(config: ExportConfig, network: nn.Module, card: ModelCard, clips: Views) -> Check:
+    usual = TOLERANCES[config.precision]
+    allowed = usual if config.tolerance is None else replace(usual, difference=config.tolerance)
+    return Check(reference=torch_scorer(network, card.pixels), clips=clips, tolerance=allowed)
 
-    Those to compare on are of videos set aside for it, for the clips of a short video are all alike. A video that
-    cannot be decoded gives none.
 
-    Args:
-        config: The flags.
-        card: How clips are cut and seen.
-        compared: Clips to compare on.
-        fitted: Clips to fit int8 to, or 0.
-
-    Raises:
-        ConfigError: Neither the weights nor the flags name a dataset.
-        DataError: It is not there, holds test videos of the run, or none of its videos can be decoded.
-    """
+def _clips(config: ExportConfig, card: ModelCard) -> _Clips:
+    """Noise to compare on; or training clips, where int8 is fitted to some or the flags name a dataset."""
+    if config.precision != "int8" and config.calibration is None:
+        return _Clips(compared=noise_clips(clip_shape(card), _NUM_NOISE), compared_text=f"{_NUM_NOISE} clips of noise")
     videos = _find(config, card)
-    clips = TrainClips(
-        videos.samples,
-        clip=card.clip,
-        pixels=card.pixels,
-        augment=AugmentSpec(crop="centre", flip_probability=0.0),
-        open_video=video_source(card.pixels, backend=config.backend),
-        seed=0,
+    clips = draw_training_clips(
+        videos,
+        card,
+        compared=NUM_COMPARED,
+        fitted=(config.calibration_clips or _NUM_FITTED) if config.precision == "int8" else 0,
+        source=video_source(card.pixels, backend=config.backend),
+        progress=lambda keys: counted(keys, "reading training clips", total=len(keys)),
     )
-    order = torch.randperm(len(clips), generator=seeded(0, 0, 0)).tolist()
-    aside = _num_aside(len(order), compared=compared, fitted=fitted)
-    return TrainingClips(
-        whose=f"{videos.root} ({videos.split})",
-        compared=_draw(clips, order[:aside], range(compared)),
-        fitted=_draw(clips, order[aside:] or order, range(compared, compared + fitted)) if fitted else None,
-        apart=aside < len(order),
+    count, named = len(clips.compared), f"{videos.root} ({videos.split})"
+    if clips.fitted is None:
+        return _Clips(compared=clips.compared, compared_text=f"{count} clips of {named}")
+    which = "other videos" if clips.apart else "the same video, for there is one only,"
+    return _Clips(
+        compared=clips.compared,
+        compared_text=f"{count} clips of {which} of {named}",
+        calibration=clips.fitted,
+        calibration_text=f"{len(clips.fitted)} clips of {named}",
     )
-
-
-def _num_aside(num_videos: int, *, compared: int, fitted: int) -> int:
-    """Videos to compare on: their share is that of the clips, with one video at least for either, if there are two."""
-    wanted = num_videos * compared // (compared + fitted)
-    return max(1, min(wanted, num_videos - bool(fitted), compared))
-
-
-def _draw(clips: TrainClips, videos: Sequence[int], numbers: Sequence[int]) -> Tensor:
-    """Clips of videos in turn; a number stands for a start in its video, so that others are other clips if they can."""
-    keys = [ClipKey(epoch=number // len(videos), video=videos[number % len(videos)]) for number in numbers]
-    drawn = [clips[key] for key in counted(keys, "reading training clips", total=len(keys))]
-    good = [item[0] for item in drawn if not isinstance(item, str)]
-    if not good:
-        raise DataError(f"none of {len(keys)} training clips can be decoded; repair the videos, first: {drawn[0]}")
-    return torch.stack(good)
 
 
 def _find(config: ExportConfig, card: ModelCard) -> VideoList:
+    """The training list.
+
+    Raises:
+        ConfigError: Neither the weights nor the flags name a dataset.
+        DataError: It is not there, or holds test videos of the run.
+    """
     trained = card.training
     own = partial(
         find_videos, Path(trained.get("dataset", "")), split=trained.get("split", 1), format=trained.get("format")
@@ -222,5 +174,5 @@ def _check_not_tested(videos: VideoList, own: Callable[..., VideoList]) -> None:
     if shared:
         raise DataError(
             f"{videos.root}: {len(shared)} of its training videos are test videos of the run, first {shared[0]}; "
-            "int8 fitted to them would be judged on what it has seen; give others"
+            "int8 fitted to them would be tested on what it was fitted to; give others"
         )

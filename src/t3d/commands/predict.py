@@ -22,7 +22,7 @@ from t3d.data.folders import VIDEO_SUFFIXES
 from t3d.errors import DataError
 from t3d.evaluation.timeline import write_timeline
 from t3d.inference.classifier import Classifier, Prediction, as_prediction, as_sample
-from t3d.inference.open import open_network
+from t3d.inference.open import open_model
 from t3d.inference.scoring import VideoScores
 from t3d.models.checkpoints import ModelCard
 from t3d.video.spec import ViewSpec
@@ -34,9 +34,9 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
     files = _expand(config.files)
     if config.timeline is not None:
         make_folder(config.timeline)
-    network = open_network(config.weights, engine=options.engine, precision=options.precision)
-    fabric = scoring_fabric(network, options)
-    classifier = Classifier(network.start(fabric.device), network.card)
+    model = open_model(config.weights, engine=options.engine, precision=options.precision)
+    fabric = scoring_fabric(model, options)
+    classifier = Classifier(model.start(fabric.device), model.card)
     source = video_source(classifier.card.pixels, backend=options.backend, keep_flow=False)
     score = partial(classifier.score, source=source)
     scored = score([as_sample(path) for path in files], views=options.views, num_workers=options.workers)

@@ -4,7 +4,18 @@ Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.co
 plain arguments and the small value objects of `t3d.video.spec`. Nothing here imports torch, so `--help` is instant.
 """
 
-from t3d.config.fields import Accelerator, Backend, BenchKind, EngineName, Format, Layout, Pipeline, Precision
+from t3d.config.fields import (
+    Accelerator,
+    Backend,
+    BenchKind,
+    EngineName,
+    ExportPrecision,
+    ExportTarget,
+    Format,
+    Layout,
+    Pipeline,
+    Precision,
+)
 from t3d.config.options import (
     LabelOptions,
     ModelOptions,
@@ -33,6 +44,8 @@ __all__ = [
     "EngineName",
     "EvaluateConfig",
     "ExportConfig",
+    "ExportPrecision",
+    "ExportTarget",
     "Format",
     "FuseConfig",
     "LabelOptions",

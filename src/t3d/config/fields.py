@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from t3d.errors import ConfigError
+from t3d.inference.backends import BACKENDS
 
 Format = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
 
@@ -18,7 +19,14 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Backend = Literal["pyav", "torchcodec"]
 
 
-EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
+if TYPE_CHECKING:
+    EngineName: TypeAlias = str
+    ExportTarget: TypeAlias = str
+    ExportPrecision: TypeAlias = str
+else:  # choices, as the table of backends has them
+    EngineName = Literal[("auto", *BACKENDS)]
+    ExportTarget = Literal[tuple(backend.target for backend in BACKENDS.values())]
+    ExportPrecision = Literal[tuple(dict.fromkeys(name for row in BACKENDS.values() for name in row.precisions))]
 
 
 Layout = Literal[

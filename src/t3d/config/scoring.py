@@ -40,7 +40,7 @@ class ScoringOptions:
 
     def __post_init__(self) -> None:
         check_workers(self.workers)
-        if self.engine in ("onnxruntime", "openvino") and self.accelerator == "cuda":
+        if self.engine not in ("auto", "torch") and self.accelerator == "cuda":
             raise ConfigError(f"--engine {self.engine} computes on the CPU; leave out --accelerator cuda")
 
 
@@ -70,7 +70,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         at_least(1, devices=self.devices)
-        if self.devices > 1 and self.scoring.engine in ("onnxruntime", "openvino"):
+        if self.devices > 1 and self.scoring.engine not in ("auto", "torch"):
             raise ConfigError(f"--devices {self.devices}: --engine {self.scoring.engine} uses one; leave it out")
 
 

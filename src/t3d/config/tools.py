@@ -2,12 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from t3d.config.fields import Accelerator, Backend, BenchKind, Format, Layout, at_least, check_workers
+from t3d.config.fields import (
+    Accelerator,
+    Backend,
+    BenchKind,
+    ExportPrecision,
+    ExportTarget,
+    Format,
+    Layout,
+    at_least,
+    check_workers,
+)
 from t3d.errors import ConfigError
+from t3d.inference.backends import backend_for_target
 
 _WORST_CRF = 51
 _SMALLEST_SIDE = 16
@@ -42,9 +53,9 @@ class ExportConfig:
 
     weights: Annotated[Positional[Path], arg(metavar="RUN")]
     """Run folder or weights file."""
-    target: Annotated[Literal["openvino", "onnx", "torch"], arg(name="to")] = "openvino"
+    target: Annotated[ExportTarget, arg(name="to")] = "openvino"
     """openvino writes .xml and .bin, onnx .onnx for ONNX Runtime, torch a program of PyTorch, .pt2."""
-    precision: Literal["float32", "bf16", "int8"] = "float32"
+    precision: ExportPrecision = "float32"
     """Number format of the arithmetic; bf16 and int8 are for OpenVINO."""
     output: Path | None = None
     """File to write; left out, beside the weights, such as weights-openvino-int8.xml."""
@@ -64,8 +75,9 @@ class ExportConfig:
     def __post_init__(self) -> None:
         at_least(1, calibration_clips=self.calibration_clips)
         at_least(0, tolerance=self.tolerance)
-        if self.precision != "float32" and self.target != "openvino":
-            raise ConfigError(f"--precision {self.precision} is for --to openvino; {self.target} has float32 only")
+        able = backend_for_target(self.target).precisions
+        if self.precision not in able:
+            raise ConfigError(f"--precision {self.precision}: --to {self.target} computes in {' or '.join(able)}")
         if self.calibration_clips is not None and self.precision != "int8":
             raise ConfigError(f"--calibration-clips {self.calibration_clips} is for --precision int8; leave it out")
 

@@ -1,4 +1,4 @@
-"""Which runs are set against each other video by video, and what is known of their difference."""
+"""Choose which runs are compared with each other video by video, and list the videos they disagree on."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -9,43 +9,56 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from t3d.commands._console import warn
 from t3d.data.formats import load_videos
 from t3d.data.samples import NoSuchSubsetError, VideoList
 from t3d.errors import DataError
 from t3d.evaluation.results import Evaluated
-from t3d.evaluation.significance import Pair, compare_kinds, compare_runs
-from t3d.evaluation.tables import Kind, kinds
+from t3d.evaluation.significance import Pair, compare_experiments, compare_runs
+from t3d.evaluation.tables import Experiment, experiments
 from t3d.files import write_csv, write_text
 
 Item = TypeVar("Item")
-_MOST = 4
-"""So many runs or kinds are each set against all others; of more, each against the first only."""
+_MOST_FOR_ALL_PAIRS = 4
+"""So many runs or experiments are each compared with all others; of more, each with the first only."""
 
 
-def by_test_set(runs: Iterable[Evaluated]) -> list[list[Evaluated]]:
-    """Runs of the same videos, together; those without predictions, or with videos of their own, are named."""
+def by_test_set(runs: Iterable[Evaluated]) -> tuple[list[list[Evaluated]], list[str]]:
+    """Runs of the same videos, together.
+
+    Returns:
+        The groups of two runs or more, and a warning for runs without predictions, or with videos of their own.
+    """
     sets: dict[Hashable, list[Evaluated]] = defaultdict(list)
+    warnings = []
     for run in runs:
         if run.results:
             sets[run.test_set()].append(run)
         else:
-            warn(f"{run.name}: no predictions, so not compared video by video; t3d evaluate {run.name} makes them")
+            warnings.append(
+                f"{run.name}: no predictions, so not compared video by video; t3d evaluate {run.name} makes them"
+            )
     alone = [same[0].name for same in sets.values() if len(same) == 1]
     if alone:
-        warn(f"tested on videos that no other run was tested on, so not compared video by video: {', '.join(alone)}")
-    return [same for same in sets.values() if len(same) > 1]
+        names = ", ".join(alone)
+        warnings.append(f"tested on videos that no other run was tested on, so not compared video by video: {names}")
+    return [same for same in sets.values() if len(same) > 1], warnings
 
 
-def pairs_of_runs(runs: Sequence[Evaluated], baseline: str | None, *, settled: Collection[str] = ()) -> list[Pair]:
-    """A row for each two runs of one test set, unless both are among the names of those compared as repetitions."""
+def pairs_of_runs(
+    runs: Sequence[Evaluated], baseline: str | None, *, settled: Collection[str] = ()
+) -> tuple[list[Pair], list[str]]:
+    """Compare each two runs of one test set, unless both are among the names of those compared as repetitions.
+
+    Returns:
+        A row a pair, and a warning where the groups of the videos are no longer known.
+    """
     chosen = _chosen(runs, lambda run: run.name == baseline)
     wanted = [pair for pair in chosen if not all(run.name in settled for run in pair)]
     if not wanted:
-        return []
+        return [], []
     videos = sorted(runs[0].results)
-    groups = _groups_of(runs[0])
-    return [
+    groups, warnings = _groups_of(runs[0])
+    pairs = [
         compare_runs(
             (first.name, second.name),
             (first.right(videos), second.right(videos)),
@@ -54,44 +67,45 @@ def pairs_of_runs(runs: Sequence[Evaluated], baseline: str | None, *, settled: C
         )
         for first, second in wanted
     ]
+    return pairs, warnings
 
 
-def pairs_of_kinds(runs: Sequence[Evaluated], baseline: str | None) -> tuple[list[Pair], set[str]]:
-    """A row for each two kinds of runs that were both repeated with the same splits and seeds.
+def pairs_of_experiments(runs: Sequence[Evaluated], baseline: str | None) -> tuple[list[Pair], set[str]]:
+    """Compare each two experiments that were both repeated with the same splits and seeds.
 
     Returns:
-        The rows, and the names of all runs of the kinds in them.
+        A row a pair, and the names of all runs of the experiments in them.
     """
-    chosen = _chosen(kinds(runs), lambda kind: any(run.name == baseline for run in kind.runs))
+    chosen = _chosen(experiments(runs), lambda experiment: any(run.name == baseline for run in experiment.runs))
     matches = [(both, right) for both in chosen if len(right := _matched(*both)) > 1]
-    pairs = [compare_kinds((first.name, second.name), right) for (first, second), right in matches]
-    return pairs, {run.name for both, _ in matches for kind in both for run in kind.runs}
+    pairs = [compare_experiments((first.name, second.name), right) for (first, second), right in matches]
+    return pairs, {run.name for both, _ in matches for experiment in both for run in experiment.runs}
 
 
 def _chosen(items: Sequence[Item], is_baseline: Callable[[Item], bool]) -> list[tuple[Item, Item]]:
     baseline = next((item for item in items if is_baseline(item)), None)
-    if baseline is None and len(items) <= _MOST:
+    if baseline is None and len(items) <= _MOST_FOR_ALL_PAIRS:
         return list(combinations(items, 2))
     first = items[0] if baseline is None else baseline
     return [(first, item) for item in items if item is not first]
 
 
-def _matched(first: Kind, second: Kind) -> list[tuple[list[bool], list[bool]]]:
-    """What two kinds said in runs of the same split, seed and videos; of several such of a kind, in its first."""
+def _matched(first: Experiment, second: Experiment) -> list[tuple[list[bool], list[bool]]]:
+    """Right answers in runs of the same split, seed and videos; of several such of an experiment, in its first."""
     ours, theirs = _repetitions(first), _repetitions(second)
     both = [(run, theirs[key]) for key, run in ours.items() if key in theirs]
     return [(one.right(sorted(one.results)), other.right(sorted(one.results))) for one, other in both]
 
 
-def _repetitions(kind: Kind) -> dict[Hashable, Evaluated]:
+def _repetitions(experiment: Experiment) -> dict[Hashable, Evaluated]:
     earliest: dict[Hashable, Evaluated] = {}
-    for run in kind.runs:
+    for run in experiment.runs:
         earliest.setdefault((run.repetition, run.test_set()), run)
     return earliest
 
 
-def _groups_of(run: Evaluated) -> dict[str, str] | None:
-    """What each video shares with others, such as a person; None where no two do, or the dataset is gone."""
+def _groups_of(run: Evaluated) -> tuple[dict[str, str] | None, list[str]]:
+    """What each video shares with others, such as a person; None where no two do, or, with a warning, it is unknown."""
     named = run.metrics["dataset"]
     root = Path(named.get("root") or ".")
     lists = [root / f"{named['name']}{suffix}" for suffix in (".csv", ".parquet")]
@@ -99,10 +113,10 @@ def _groups_of(run: Evaluated) -> dict[str, str] | None:
     try:
         videos = _load(data, named)
     except (DataError, KeyError):
-        warn(f"{data}: not there as it was tested, so videos are taken to be independent of each other")
-        return None
+        return None, [f"{data}: not there as it was tested, so videos are taken to be independent of each other"]
     groups = {sample.name: sample.group for sample in videos.samples if sample.name in run.results}
-    return groups if len(groups) == len(run.results) > len(set(groups.values())) else None
+    shared = len(groups) == len(run.results) > len(set(groups.values()))
+    return groups if shared else None, []
 
 
 def _load(data: Path, named: Mapping[str, Any]) -> VideoList:
@@ -125,7 +139,7 @@ def flips(runs: Sequence[Evaluated]) -> Iterator[dict[str, Any]]:
         right = {run.name: run.results[video].within(1) for run in runs}
         if len(set(right.values())) == 2:
             row = {"video": video, "label": runs[0].labels[result.label], "num_right": sum(right.values())}
-            yield row | {key: value for run in runs for key, value in _said(run, video).items()}
+            yield row | {key: value for run in runs for key, value in _answer_cells(run, video).items()}
 
 
 def write_flips(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -137,7 +151,7 @@ def write_flips(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_csv(path, [columns | row for row in rows])
 
 
-def _said(run: Evaluated, video: str) -> dict[str, Any]:
+def _answer_cells(run: Evaluated, video: str) -> dict[str, Any]:
     result = run.results[video]
     predicted = run.labels[result.ranking[0]] if result.scores else None  # not decoded
     return {f"predicted:{run.name}": predicted, f"score:{run.name}": max(result.scores, default=None)}

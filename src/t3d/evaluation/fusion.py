@@ -1,20 +1,71 @@
-"""Late fusion: the scores of several networks as one weighted mean, and the weights that suit held-out videos best.
-
-Plain rows in, plain rows out; which runs they are of is not known here.
-"""
+"""Late fusion: the scores of several runs as one weighted mean, and the weights that suit held-out videos best."""
 
 import math
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import torch
-
+from t3d.errors import CheckpointError, DataError
 from t3d.evaluation.metrics import VideoResult
+from t3d.evaluation.results import Evaluated, read_predicted
 
 _CLOSE_ENOUGH = 1e-9
 _MOST_STEPS = 100_000
 _LEAST_SCORE = 1e-12
 """Below it a score is taken to be this: a single video that all networks are sure and wrong about must not decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionWeights:
+    """How much each run counts."""
+
+    values: tuple[float, ...]
+    """Sum 1."""
+    fitted: bool = False
+    """On validation videos, so that another seed may have other values by the same rule."""
+    origin: str
+    """The same and more, for people."""
+    warnings: tuple[str, ...] = ()
+
+
+def choose_weights(paths: Sequence[Path], runs: Sequence[Evaluated], *, given: Sequence[float] = ()) -> FusionWeights:
+    """Those given by hand, else those fitted on validation videos, else equal ones with a warning.
+
+    Args:
+        paths: The run folders.
+        runs: Their results on test videos.
+        given: One a run, or none.
+
+    Raises:
+        CheckpointError: Validation predictions are of other weights.
+        DataError: They are of videos that weights cannot or must not be fitted on.
+    """
+    if given:
+        return FusionWeights(values=tuple(weight / sum(given) for weight in given), origin="given by hand")
+    lacking = [path for path in paths if not _validation(path).is_dir()]
+    if lacking:
+        how = f"t3d evaluate {lacking[0]} --subset validation, after a training with --select-on validation"
+        text = f"equal, for {lacking[0]} has no validation predictions ({how})"
+        return FusionWeights(values=(1 / len(runs),) * len(runs), origin=text, warnings=(f"the weights are {text}",))
+    return _fitted([_read_validation(_validation(path), run) for path, run in zip(paths, runs, strict=True)])
+
+
+def aligned(runs: Sequence[Evaluated]) -> list[list[VideoResult]]:
+    """Every run's rows in the order of the first one's.
+
+    Raises:
+        DataError: The videos or labels are not the same.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        difference = find_difference(first.results, other.results)
+        if other.labels != first.labels:
+            difference = f"classes {len(first.labels)} and {len(other.labels)}, or other ones"
+        if difference:
+            pair = f"{first.name} and {other.name}"
+            raise DataError(f"{pair}: evaluated on different videos ({difference}); use the same list")
+    return [[each.results[name] for name in first.results] for each in runs]
 
 
 def fit_weights(runs: Sequence[Sequence[VideoResult]]) -> tuple[float, ...]:
@@ -24,13 +75,15 @@ def fit_weights(runs: Sequence[Sequence[VideoResult]]) -> tuple[float, ...]:
     gain less one of it.
 
     Args:
-        runs: For each network the same decoded videos in the same order, at least one.
+        runs: For each run the same decoded videos in the same order, at least one.
 
     Returns:
         One weight a network, at least 0, sum 1.
 
     Source: Dempster, Laird and Rubin 1977, Maximum likelihood from incomplete data via the EM algorithm, section 4.3.
     """
+    import torch
+
     chances = [[max(row.scores[row.label], _LEAST_SCORE) for row in rows] for rows in runs]
     likelihoods = torch.tensor(chances, dtype=torch.float64)  # (R, N): networks, videos
     weights = torch.full((len(runs),), 1 / len(runs), dtype=torch.float64)
@@ -42,8 +95,8 @@ def fit_weights(runs: Sequence[Sequence[VideoResult]]) -> tuple[float, ...]:
     return tuple((weights / weights.sum()).tolist())
 
 
-def unlike(first: Mapping[str, VideoResult], other: Mapping[str, VideoResult]) -> str:
-    """What keeps two networks' rows from being mixed: a video that only one has, or its label; empty if nothing.
+def find_difference(first: Mapping[str, VideoResult], other: Mapping[str, VideoResult]) -> str:
+    """What keeps the rows of two runs from being mixed: a video that only one has, or its label; empty if nothing.
 
     Args:
         first: By video.
@@ -59,10 +112,52 @@ def mix(runs: Sequence[Sequence[VideoResult]], weights: Sequence[float]) -> list
     """The weighted mean of the scores of every video; one that any run could not decode has none, and its error.
 
     Args:
-        runs: For each network the same videos in the same order.
+        runs: For each run the same videos in the same order.
         weights: One a network, sum 1.
     """
     return [_mixed(rows, weights) for rows in zip(*runs, strict=True)]
+
+
+def _validation(run: Path) -> Path:
+    return run / "validation"
+
+
+def _fitted(validations: Sequence[Evaluated]) -> FusionWeights:
+    decoded = [rows for rows in zip(*aligned(validations), strict=True) if all(row.scores for row in rows)]
+    if not decoded:
+        name = validations[0].name
+        raise DataError(f"{name}: no video to fit weights on was decoded by all runs; give them by --weights")
+    return FusionWeights(
+        values=fit_weights(list(zip(*decoded, strict=True))),
+        fitted=True,
+        origin=f"fitted on {len(decoded)} videos, {validations[0].metrics['dataset']['split']}",
+        warnings=tuple(line for each in validations for line in _caveats(each)),
+    )
+
+
+def _caveats(validation: Evaluated) -> list[str]:
+    """The warnings of an evaluation, without the one that it is of validation videos, which it must be."""
+    warnings = [line for line in validation.metrics["warnings"] if not line.startswith("these are validation videos")]
+    return [f"weights were fitted on {validation.name}: {line}" for line in warnings]
+
+
+def _read_validation(folder: Path, tested: Evaluated) -> Evaluated:
+    """Validation predictions that fit the test predictions of a run.
+
+    Raises:
+        CheckpointError: They are of other weights.
+        DataError: They are of videos that weights must not be fitted on.
+    """
+    validation = read_predicted(folder)
+    subset = validation.metrics["dataset"].get("subset")
+    if subset != "validation":
+        raise DataError(f"{folder}: holds predictions of {subset} videos; weights are fitted on validation videos only")
+    shared = sorted(validation.results.keys() & tested.results.keys())
+    if shared:
+        raise DataError(f"{folder}: {shared[0]} is a test video, too; weights must not be fitted on it")
+    if validation.metrics["checkpoint"]["sha256"] != tested.metrics["checkpoint"]["sha256"]:
+        raise CheckpointError(f"{folder}: of other weights than {tested.name}; run t3d evaluate again for both lists")
+    return validation
 
 
 def _mixed(rows: Sequence[VideoResult], weights: Sequence[float]) -> VideoResult:

@@ -1,12 +1,12 @@
-"""What the scores of videos amount to: accuracy by clip, by video, by class. No model, no files."""
+"""Metrics of scored videos in one table: accuracy by video, by clip, by class."""
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from t3d.inference.scoring import VideoScores
+if TYPE_CHECKING:
+    from t3d.inference.scoring import VideoScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class VideoResult:
         return self.label in self.ranking[:k]
 
 
-def as_result(video: VideoScores) -> VideoResult:
+def video_result(video: "VideoScores") -> VideoResult:
     """Reduce the scores of all views of a video to its row."""
     sample = video.sample
     if video.error:
@@ -55,32 +55,90 @@ def as_result(video: VideoScores) -> VideoResult:
     )
 
 
+def video_top1(results: Sequence[VideoResult]) -> float:
+    """Share of videos whose label has the highest score."""
+    return _mean([result.within(1) for result in results])
+
+
+def video_top5(results: Sequence[VideoResult]) -> float:
+    """Share of videos whose label is among the five highest scores."""
+    return _mean([result.within(5) for result in results])
+
+
+def mean_class_accuracy(results: Sequence[VideoResult]) -> float:
+    """Top-1 of each class that has videos, averaged over classes."""
+    by_class = _grouped((result.label, result.within(1)) for result in results)
+    return _mean([_mean(hits) for hits in by_class.values()])
+
+
+def clip_top1(results: Sequence[VideoResult]) -> float | None:
+    """Share of views whose label has the highest score; None where there are none."""
+    num_views = sum(result.num_views for result in results)
+    return sum(result.views_correct for result in results) / num_views if num_views else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A figure of an evaluation: how it is computed, and where and by which name it is shown."""
+
+    title: str
+    """In reports, and in the docs."""
+    column: str
+    """In tables, which have less room."""
+    section: Literal["video", "clip"]
+    """Part of `metrics.json` that holds it."""
+    key: str
+    """Its name there."""
+    compute: Callable[[Sequence[VideoResult]], float | None]
+    """From the rows of all videos; None where it is not defined. The first line of its docstring is for the docs."""
+    write: str = "{:.2%}"
+    """How the figure is written for people."""
+
+    def value(self, metrics: Mapping[str, Any]) -> float | None:
+        """The figure in the content of a `metrics.json`; None where it has none."""
+        found: float | None = metrics[self.section].get(self.key)
+        return found
+
+    def text(self, metrics: Mapping[str, Any]) -> str:
+        """The same for people; empty where there is none."""
+        value = self.value(metrics)
+        return "" if value is None else self.write.format(value)
+
+
+METRICS: dict[str, Metric] = {
+    "top1": Metric(title="video top-1", column="video top-1", section="video", key="top1", compute=video_top1),
+    "top5": Metric(title="video top-5", column="video top-5", section="video", key="top5", compute=video_top5),
+    "mean_class": Metric(
+        title="video mean class accuracy",
+        column="mean class",
+        section="video",
+        key="mean_class",
+        compute=mean_class_accuracy,
+    ),
+    "clip_top1": Metric(title="clip top-1", column="clip top-1", section="clip", key="top1", compute=clip_top1),
+}
+"""All of them, in the order of reports and tables. What is added here is in `metrics.json`, reports and comparisons."""
+
+
 def summarise(results: Sequence[VideoResult]) -> dict[str, Any]:
-    """Accuracies as fractions; a video that could not be decoded counts as wrong at video level.
+    """All metrics; a video that could not be decoded counts as wrong at video level.
 
     Args:
         results: One row a video, each once.
 
     Returns:
-        `video` (top1, top1_interval, top5, mean_class, num_videos), `clip` (top1, num_clips), and `by_tag` where the
-        dataset tags its videos.
+        `video` and `clip` with the metrics of each, the interval of top-1, and how many there are; and `by_tag` where
+        the dataset tags its videos.
     """
     top1 = [result.within(1) for result in results]
-    by_class = _grouped((result.label, result.within(1)) for result in results)
-    num_views = sum(result.num_views for result in results)
     summary: dict[str, Any] = {
-        "video": {
-            "top1": _mean(top1),
-            "top1_interval": wilson_interval(sum(top1), len(top1)),
-            "top5": _mean([result.within(5) for result in results]),
-            "mean_class": _mean([_mean(hits) for hits in by_class.values()]),
-            "num_videos": len(results),
-        },
-        "clip": {
-            "top1": sum(result.views_correct for result in results) / num_views if num_views else None,
-            "num_clips": num_views,
-        },
+        "video": {"top1": None, "top1_interval": wilson_interval(sum(top1), len(top1))},
+        "clip": {"top1": None},
     }
+    for metric in METRICS.values():
+        summary[metric.section][metric.key] = metric.compute(results)
+    summary["video"]["num_videos"] = len(results)
+    summary["clip"]["num_clips"] = sum(result.num_views for result in results)
     by_tag = _grouped((result.tag, result.within(1)) for result in results if result.tag)
     if by_tag:
         summary["by_tag"] = {
@@ -109,14 +167,12 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """
+    from scipy import stats  # takes half a second to import
+
     if trials == 0:
         return (0.0, 1.0)
-    z = 1.959964
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    return (max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale))
+    low, high = stats.binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(low), float(high)
 
 
 def _grouped(pairs: Iterable[tuple[Any, bool]]) -> dict[Any, list[bool]]:

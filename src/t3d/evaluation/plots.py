@@ -1,19 +1,20 @@
-"""Pictures of results as matplotlib figures. Nothing here computes a result."""
+"""Results as matplotlib figures."""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
 from t3d.files import complete
-from t3d.run_files import MEASURES
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_LABELLED_CLASSES = 60
-"""Beyond so many classes, names would overlap and are left out of the pictures."""
+"""Beyond so many classes, names would overlap and are left out."""
 
 
 def confusion_figure(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Figure:
@@ -52,7 +53,12 @@ def class_figure(accuracy: Mapping[int, tuple[float, int]], labels: Sequence[str
 
 
 def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1") -> Figure:
-    """Loss and accuracy by epoch, of training clips and, where there are any, validation videos."""
+    """Loss and accuracy by epoch, of training clips and, where there are any, validation videos.
+
+    Args:
+        rows: Of the log of a training.
+        measure: Column of the accuracy, after `train_` and `validation_`.
+    """
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, quantity in ((left, "loss"), (right, measure)):
@@ -66,7 +72,7 @@ def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if quantity == measure:
             axes.set_ylim(0, 1.02)
-        axes.set_ylabel("clip loss" if quantity == "loss" else MEASURES[measure])
+        axes.set_ylabel({"loss": "clip loss", "top1": "top-1"}.get(quantity, quantity))
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
@@ -74,7 +80,7 @@ def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1")
 
 
 def timeline_figure(
-    scores: Tensor, seconds: Sequence[tuple[float, float]], labels: Sequence[str], *, top: int
+    scores: "Tensor", seconds: Sequence[tuple[float, float]], labels: Sequence[str], *, top: int
 ) -> Figure:
     """Scores (N, K) of successive clips over time, for the classes that lead anywhere, at most `top` of them."""
     leaders = scores.max(dim=0).values.argsort(descending=True)[:top].tolist()

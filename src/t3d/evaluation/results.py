@@ -1,6 +1,5 @@
-"""Read evaluated runs back: their metrics, and what they said of every video."""
+"""Evaluated runs, read back from their folders, and which of them are repetitions of one experiment."""
 
-import csv
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from t3d.errors import CheckpointError
 from t3d.evaluation.metrics import VideoResult
-from t3d.inference.open import PRECISIONS
+from t3d.evaluation.predictions import read_predictions
+from t3d.inference.backends.base import PRECISIONS
 
 _OWN = {"--split": 1, "--seed": 1, "--output": 1, "--init": 1, "--resume": 0, "--overwrite": 0}
 """Flags in which repetitions of one training may differ, with the number of values of each."""
@@ -31,7 +28,7 @@ class Evaluated:
 
     @property
     def repetition(self) -> tuple[Any, Any]:
-        """Split and seed: in what runs of one kind may differ."""
+        """Split and seed: in what repetitions of an experiment may differ."""
         return self.metrics["dataset"]["split_number"], self.metrics["seed"]
 
     def test_set(self) -> frozenset[tuple[str, str]]:
@@ -52,13 +49,13 @@ def read_evaluated(path: Path) -> Evaluated:
     file = path / "metrics.json" if path.is_dir() else path
     try:
         metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        kind(metrics), [metrics["video"][name] for name in ("top1", "top5", "mean_class", "num_videos")]
-        metrics["clip"]["top1"], metrics["dataset"]["split_number"], metrics["seed"], metrics["protocol"]["views"]
+        experiment_key(metrics), metrics["video"]["top1"], metrics["video"]["num_videos"], metrics["clip"]["top1"]
+        metrics["dataset"]["split_number"], metrics["seed"], metrics["protocol"]["views"]
     except FileNotFoundError:
         raise CheckpointError(f"{file}: no metrics; run t3d evaluate {path} first") from None
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         raise CheckpointError(f"{file}: not the metrics of an evaluation; run t3d evaluate again") from None
-    metrics["protocol"] = _as_named_today(metrics["protocol"])
+    metrics["protocol"] = _with_present_names(metrics["protocol"])
     there = file.name == "metrics.json" and any(file.parent.glob("predictions.*"))
     results, labels = read_predictions(file.parent) if there else ([], ())
     return Evaluated(name=str(path), metrics=metrics, results={row.video: row for row in results}, labels=labels)
@@ -76,31 +73,22 @@ def read_predicted(path: Path) -> Evaluated:
     return evaluated
 
 
-def dataset(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What names the videos, whatever the split."""
-    return {key: metrics["dataset"].get(key) for key in ("name", "root", "subset")}
-
-
-def kind(metrics: Mapping[str, Any]) -> str:
-    """What runs must share for their mean to mean something: all but split and seed."""
+def experiment_key(metrics: Mapping[str, Any]) -> str:
+    """Equal for repetitions of one experiment, whose mean means something: all but split and seed is the same."""
     training = metrics.get("training") or {}
     lineage = training.get("lineage") or []
-    commands = [
-        training.get("command"),
-        *(row.get("command") or row.get("file") for row in lineage),
-    ]  # a file: published
-    trained = [_without_own(command) for command in commands if command]
+    ancestors = [row.get("command") or row.get("file") for row in lineage]  # published files have no command
     facts = [
-        dataset(metrics),
+        {key: metrics["dataset"].get(key) for key in ("name", "root", "subset")},
         metrics["protocol"],
         metrics["model"],
-        trained,
+        [_without_own(command) for command in (training.get("command"), *ancestors) if command],
         _weighting(metrics),
     ]
     return json.dumps(facts, sort_keys=True)
 
 
-def _as_named_today(protocol: Mapping[str, Any]) -> dict[str, Any]:
+def _with_present_names(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """Older files know no engine but PyTorch, and name precisions as flags do."""
     named = {key: PRECISIONS.get(value, value) for key, value in protocol.items() if key == "precision"}
     return {"engine": "torch", **protocol, **named}
@@ -125,46 +113,3 @@ def _without_own(command: str) -> list[str]:
         else:
             kept.append(word)
     return kept
-
-
-_SCORE = "score:"
-_NAMES = ("predictions.csv", "predictions.parquet")
-
-
-def read_predictions(path: Path) -> tuple[list[VideoResult], tuple[str, ...]]:
-    """One row a video and the names of the classes, exactly as they were written.
-
-    Args:
-        path: A `predictions.csv` or `predictions.parquet`, or the folder it is in.
-
-    Raises:
-        CheckpointError: There is no such file, or it holds something else.
-    """
-    file = next((path / name for name in _NAMES if (path / name).exists()), path / _NAMES[0]) if path.is_dir() else path
-    try:
-        rows = pq.read_table(file).to_pylist() if file.suffix == ".parquet" else _csv_rows(file)
-        labels = tuple(name.removeprefix(_SCORE) for name in rows[0] if name.startswith(_SCORE))
-        return [_result(row, labels) for row in rows], labels
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: no predictions; run t3d evaluate first") from None
-    except (ValueError, KeyError, IndexError, TypeError, csv.Error, pa.ArrowException):
-        raise CheckpointError(f"{file}: not the predictions of an evaluation; run t3d evaluate again") from None
-
-
-def _csv_rows(file: Path) -> list[dict[str, Any]]:
-    with file.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines, strict=True))
-
-
-def _result(row: Mapping[str, Any], labels: Sequence[str]) -> VideoResult:
-    scores = [row[_SCORE + label] for label in labels]
-    decoded = scores[0] not in ("", None)
-    return VideoResult(
-        video=row["video"],
-        label=labels.index(row["label"]) if row["label"] else -1,
-        scores=tuple(map(float, scores)) if decoded else (),
-        num_views=int(row["num_views"]),
-        views_correct=int(row["views_correct"]),
-        tag=row["tag"],
-        error=row["error"],
-    )

@@ -55,12 +55,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     Source: McNemar 1947, Note on the sampling error of the difference between correlated proportions or percentages;
         the exact form is the sign test, binomial with one half.
     """
+    from scipy import stats  # takes half a second to import
+
     total = only_first + only_second
-    ways, tail = 1, 0  # of choosing the rarer kind, and their sum so far
-    for chosen in range(min(only_first, only_second) + 1):
-        tail += ways
-        ways = ways * (total - chosen) // (chosen + 1)
-    return min(1.0, 2 * tail / 2**total)
+    return float(stats.binomtest(only_first, total, 0.5).pvalue) if total else 1.0
 
 
 def bootstrap_interval(
@@ -107,7 +105,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repeated:
+class TTest:
     """The mean of a few differences, and how far it can be trusted."""
 
     mean: float
@@ -117,47 +115,24 @@ class Repeated:
     """Two-sided, for a true mean of zero; 1 where there is no interval, for then nothing is shown."""
 
 
-def repeated(differences: Sequence[float]) -> Repeated:
-    """Mean, interval and p of differences that were measured independently.
+def t_test(differences: Sequence[float]) -> TTest:
+    """Student's t test of differences that were measured independently.
 
     Args:
         differences: At least one.
 
     Source: Student 1908, The probable error of a mean.
     """
+    from scipy import stats  # takes half a second to import
+
     mean = statistics.fmean(differences)
     if len(set(differences)) == 1:
-        return Repeated(mean=mean, interval=None, p=1.0)
+        return TTest(mean=mean, interval=None, p=1.0)
     freedom = len(differences) - 1
     error = statistics.stdev(differences) / math.sqrt(len(differences))
-    margin = error * t_quantile(freedom)
-    return Repeated(mean=mean, interval=(mean - margin, mean + margin), p=1 - t_within(mean / error, freedom))
-
-
-def t_quantile(freedom: int, share: float = 0.95) -> float:
-    """The t that a share of all values stays within, on both sides of zero, by bisection of the angle."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within_angle(middle, freedom) < share else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
-
-
-def t_within(t: float, freedom: int) -> float:
-    """Probability that Student's t with so many degrees of freedom lies between -|t| and |t|."""
-    return _within_angle(math.atan(abs(t) / math.sqrt(freedom)), freedom)
-
-
-def _within_angle(angle: float, freedom: int) -> float:
-    """The finite sums of Abramowitz and Stegun 1964, 26.7.3 and 26.7.4, where t is sqrt(freedom) * tan(angle)."""
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term = cosine if odd else 1.0
-    total = 0.0
-    for index in range(freedom // 2):
-        total += term
-        term *= cosine**2 * (2 * index + 1 + odd) / (2 * index + 2 + odd)
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+    margin = error * float(stats.t.ppf(0.975, freedom))
+    p = 2 * float(stats.t.sf(abs(mean / error), freedom))
+    return TTest(mean=mean, interval=(mean - margin, mean + margin), p=p)
 
 
 LEVEL = 0.05
@@ -168,7 +143,7 @@ Right = Sequence[bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """The first and the second of two runs, or of two kinds of runs."""
+    """The first and the second of two runs, or of two experiments that were repeated."""
 
     first: str
     second: str
@@ -204,7 +179,7 @@ def compare_runs(
     *,
     generator: np.random.Generator,
 ) -> Pair:
-    """Set one run against another.
+    """Compare a run with another.
 
     Args:
         names: Of the two.
@@ -227,8 +202,8 @@ def compare_runs(
     )
 
 
-def compare_kinds(names: tuple[str, str], right: Sequence[tuple[Right, Right]]) -> Pair:
-    """Set repetitions of one experiment against those of another.
+def compare_experiments(names: tuple[str, str], right: Sequence[tuple[Right, Right]]) -> Pair:
+    """Compare the repetitions of one experiment with those of another.
 
     Args:
         names: Of the two.
@@ -236,7 +211,7 @@ def compare_kinds(names: tuple[str, str], right: Sequence[tuple[Right, Right]]) 
     """
     tallies = [tally(*both) for both in right]
     counts = sum(tallies[1:], start=tallies[0])
-    over_runs = repeated([each.difference for each in tallies])
+    over_runs = t_test([each.difference for each in tallies])
     return Pair(
         first=names[0],
         second=names[1],

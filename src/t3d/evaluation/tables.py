@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t3d.evaluation.results import Evaluated, kind
+from t3d.evaluation.metrics import METRICS
+from t3d.evaluation.results import Evaluated, experiment_key
 from t3d.evaluation.significance import Pair
+from t3d.markdown import markdown_table
 
-_HEAD = (
-    "| run | dataset | split | seed | engine | views | videos | video top-1 | video top-5 | mean class | clip top-1 |"
-)
+_ABOUT = ("run", "dataset", "split", "seed", "engine", "views", "videos")
+"""Columns before those of the metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """Repetitions of one experiment."""
+class Experiment:
+    """A training and its test, with one or more repetitions that differ in split and seed."""
 
     name: str
     runs: Sequence[Evaluated]
@@ -25,20 +26,19 @@ class Kind:
 
 def metrics_table(runs: Sequence[Evaluated]) -> str:
     """One row a run, then a mean of those that differ in nothing but split and seed."""
-    lines = [_HEAD, "|" + "---|" * _HEAD.count(" | ") + "---|"]
-    lines += [_row(run.name, run.metrics) for run in runs]
-    lines += [_mean_row(same) for same in kinds(runs) if len(same.runs) > 1]
-    return "\n".join(lines)
+    rows = [_run_row(run.name, run.metrics) for run in runs]
+    rows += [_mean_row(repeated) for repeated in experiments(runs) if len(repeated.runs) > 1]
+    return markdown_table([*_ABOUT, *(metric.column for metric in METRICS.values())], rows)
 
 
-def kinds(runs: Sequence[Evaluated]) -> list[Kind]:
+def experiments(runs: Sequence[Evaluated]) -> list[Experiment]:
     """Runs that differ in nothing but split and seed, named by the network, and by the first of them if need be."""
     alike: dict[str, list[Evaluated]] = defaultdict(list)
     for run in runs:
-        alike[kind(run.metrics)].append(run)
+        alike[experiment_key(run.metrics)].append(run)
     networks = Counter(_network(same[0]) for same in alike.values())
     return [
-        Kind(
+        Experiment(
             name=_network(same[0])[1]
             + (f", like {Path(same[0].name).name}" if networks[_network(same[0])] > 1 else ""),
             runs=same,
@@ -50,48 +50,51 @@ def kinds(runs: Sequence[Evaluated]) -> list[Kind]:
 def duplicates(runs: Sequence[Evaluated]) -> list[tuple[Evaluated, Evaluated]]:
     """Runs that differ not even in split and seed from an earlier one, and that one."""
     earliest: dict[tuple[object, ...], Evaluated] = {}
-    both = [(run, earliest.setdefault((kind(run.metrics), *run.repetition), run)) for run in runs]
+    both = [(run, earliest.setdefault((experiment_key(run.metrics), *run.repetition), run)) for run in runs]
     return [(run, earlier) for run, earlier in both if run is not earlier]
 
 
-def means(same: Kind) -> dict[str, tuple[float, float] | None]:
-    """Mean and standard deviation of each figure over the runs of a kind; None where a run lacks it."""
-    columns = {name: [run.metrics["video"][name] for run in same.runs] for name in ("top1", "top5", "mean_class")}
-    columns["clip_top1"] = [run.metrics["clip"]["top1"] for run in same.runs]
+def means(experiment: Experiment) -> dict[str, tuple[float, float] | None]:
+    """Mean and standard deviation of each metric over the repetitions; None where a run lacks it."""
     return {
-        name: None if None in column else (statistics.mean(column), statistics.stdev(column))
-        for name, column in columns.items()
+        name: _mean_and_deviation([metric.value(run.metrics) for run in experiment.runs])
+        for name, metric in METRICS.items()
     }
+
+
+def metrics_docs() -> str:
+    """The metrics for the docs, as Markdown: what each is, and where it is written."""
+    head = ("metric", "in `metrics.json`", "what it is")
+    rows = [
+        (metric.title, f"`{metric.section}.{metric.key}`", (metric.compute.__doc__ or "").partition("\n")[0])
+        for metric in METRICS.values()
+    ]
+    return markdown_table(head, rows)
+
+
+def _mean_and_deviation(values: Sequence[float | None]) -> tuple[float, float] | None:
+    known = [value for value in values if value is not None]
+    return (statistics.mean(known), statistics.stdev(known)) if len(known) == len(values) else None
 
 
 def _network(run: Evaluated) -> tuple[str, str]:
     return run.metrics["dataset"]["name"], run.metrics["model"]["arch"]
 
 
-def _row(name: str, values: Mapping[str, Any]) -> str:
-    video = values["video"]
-    cells = [
-        name,
-        values["dataset"]["name"],
-        values["dataset"]["split_number"],
-        values["seed"],
-        _engine(values),
-        values["protocol"]["views"],
-        video["num_videos"],
-        *(_percent(value) for value in (video["top1"], video["top5"], video["mean_class"], values["clip"]["top1"])),
-    ]
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+def _run_row(name: str, values: Mapping[str, Any]) -> list[object]:
+    about = [name, values["dataset"]["name"], values["dataset"]["split_number"], values["seed"], _engine(values)]
+    about += [values["protocol"]["views"], values["video"]["num_videos"]]
+    return [*about, *(metric.text(values) for metric in METRICS.values())]
 
 
-def _mean_row(same: Kind) -> str:
-    runs = [run.metrics for run in same.runs]
+def _mean_row(experiment: Experiment) -> list[object]:
+    runs = [run.metrics for run in experiment.runs]
     splits = sorted({values["dataset"]["split_number"] for values in runs})
     seeds = sorted({values["seed"] for values in runs}, key=lambda seed: (str(type(seed)), seed))  # or several
     first = runs[0]
-    cells = [f"**mean of {len(runs)}**, {same.name}", first["dataset"]["name"]]
-    cells += [_listed(splits), _listed(seeds), _engine(first), first["protocol"]["views"], ""]
-    cells += map(_spread, means(same).values())
-    return "| " + " | ".join(cells) + " |"
+    about = [f"**mean of {len(runs)}**, {experiment.name}", first["dataset"]["name"], _listed(splits), _listed(seeds)]
+    about += [_engine(first), first["protocol"]["views"], None]
+    return [*about, *(_spread(METRICS[name].write, known) for name, known in means(experiment).items())]
 
 
 def _engine(values: Mapping[str, Any]) -> str:
@@ -100,16 +103,12 @@ def _engine(values: Mapping[str, Any]) -> str:
     return ", ".join(protocol[key] for key in ("engine", "precision") if protocol.get(key))
 
 
-def _spread(known: tuple[float, float] | None) -> str:
-    return "" if known is None else f"{known[0]:.2%} ± {known[1]:.2%}"
+def _spread(write: str, known: tuple[float, float] | None) -> str:
+    return "" if known is None else f"{write.format(known[0])} ± {write.format(known[1])}"
 
 
 def _listed(values: Sequence[object]) -> str:
     return ", ".join(map(str, values))
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
 
 
 _RUNS = (
@@ -127,7 +126,7 @@ _RUNS = (
     "Holm p",
     "",
 )
-_KINDS = "A", "B", "runs", "videos", "only A", "only B", "pooled p", "B - A", "95 % over runs", "p", "Holm p", ""
+_EXPERIMENTS = "A", "B", "runs", "videos", "only A", "only B", "pooled p", "B - A", "95 % over runs", "p", "Holm p", ""
 _SHOWN = 5
 _VERDICT = (
     "Holm p: adjusted for the number of pairs shown; a run is called better where it is below 0.05 and no interval by "
@@ -144,14 +143,14 @@ def runs_text(pairs: Sequence[Pair]) -> str:
     return _section("Runs on the same videos", _RUNS, [_run_cells(pair) for pair in pairs], note)
 
 
-def kinds_text(pairs: Sequence[Pair]) -> str:
+def experiments_text(pairs: Sequence[Pair]) -> str:
     """Experiments that were repeated with several splits or seeds."""
     note = (
         "Differences of video top-1 in percentage points: mean over runs of the same split and seed, with Student's t. "
         "Pooled p: exact McNemar test on the videos of all runs as if each were another one, which they are not where "
         "seeds share a test."
     )
-    return _section("Repeated runs on the same videos", _KINDS, [_kind_cells(pair) for pair in pairs], note)
+    return _section("Repeated runs on the same videos", _EXPERIMENTS, [_experiment_cells(pair) for pair in pairs], note)
 
 
 def flips_text(runs: Sequence[Evaluated], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -165,9 +164,7 @@ def flips_text(runs: Sequence[Evaluated], rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def _section(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"## {title}\n\n{table}\n\n{note} {_VERDICT}"
+    return f"## {title}\n\n{markdown_table(head, rows)}\n\n{note} {_VERDICT}"
 
 
 def _run_cells(pair: Pair) -> list[str]:
@@ -177,7 +174,7 @@ def _run_cells(pair: Pair) -> list[str]:
     return [*_names(pair), *map(str, numbers), _point(pair.difference), *intervals, _p(pair.p), *_end(pair)]
 
 
-def _kind_cells(pair: Pair) -> list[str]:
+def _experiment_cells(pair: Pair) -> list[str]:
     counts = pair.counts
     numbers = pair.num_runs, counts.num_videos, counts.only_first, counts.only_second
     difference = _point(pair.difference), _points(pair.interval), _p(pair.p)

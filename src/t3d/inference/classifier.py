@@ -13,8 +13,8 @@ from torch import Tensor
 from t3d.data.clips import OpenVideo
 from t3d.data.samples import Sample
 from t3d.errors import ConfigError, DecodeError
-from t3d.inference.open import open_network
-from t3d.inference.scorer import Scorer
+from t3d.inference.backends.base import Scorer
+from t3d.inference.open import open_model
 from t3d.inference.scoring import VideoScores, score_videos
 from t3d.models.checkpoints import ModelCard
 from t3d.video.decode import VideoReader, open_video
@@ -99,18 +99,18 @@ def load(run: Path | str, *, device: str | torch.device | None = None, engine: s
     Args:
         run: What `t3d train --output` named, a `weights.safetensors`, or an exported file.
         device: Where to compute; CUDA where there is one, by default. Engines other than PyTorch know the CPU only.
-        engine: auto, torch, onnxruntime or openvino: see `t3d.inference.open`.
+        engine: See `t3d.inference.open.open_model`.
 
     Raises:
         CheckpointError: There is none, or it is damaged.
         ConfigError: The engine is unknown, not installed, or not for this file or device.
     """
-    network = open_network(Path(run), engine=engine)
-    if not network.cpu_only:
+    model = open_model(Path(run), engine=engine)
+    if not model.cpu_only:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     elif torch.device(device or "cpu").type != "cpu":
-        raise ConfigError(f"{run}: {network.engine} computes on the CPU; leave out device={device!r}")
-    return Classifier(network.start(torch.device(device or "cpu")), network.card)
+        raise ConfigError(f"{run}: {model.engine} computes on the CPU; leave out device={device!r}")
+    return Classifier(model.start(torch.device(device or "cpu")), model.card)
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""Write a network for another engine, if what is read back computes what PyTorch does."""
+"""Write a translated network to a file, provided that what is read back computes what PyTorch does."""
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from t3d.errors import CheckpointError
 from t3d.files import complete
-from t3d.inference.backends.base import Engine, Export, to_text
-from t3d.inference.backends.openvino import quantise
-from t3d.inference.backends.table import read_export
-from t3d.inference.graph import capture
-from t3d.inference.scorer import Scorer
+from t3d.inference.backends import read_export
+from t3d.inference.backends.base import Backend, Export, Scorer, to_text
 from t3d.models.checkpoints import ModelCard
 from t3d.tensors import Logits, Views
 
@@ -23,7 +19,7 @@ _CLIPS_AT_ONCE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """What two engines make of the same clips, or what they must."""
+    """How near two backends are on the same clips, or how near they must be."""
 
     difference: float
     """Largest difference of a logit, as a share of the largest logit of the reference."""
@@ -41,16 +37,16 @@ TOLERANCES = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Check:
-    """What an engine is held to."""
+    """A comparison with PyTorch that a backend must pass."""
 
     reference: Scorer
     """What is right by definition."""
     clips: Views
-    """What both see: first one clip by itself, then several at once."""
+    """Scored by both: first one clip by itself, then several at once."""
     tolerance: Parity
 
     def __call__(self, scorer: Scorer) -> Parity:
-        """Measure an engine.
+        """Measure a backend.
 
         Raises:
             CheckpointError: It is further from the reference than it may be.
@@ -70,7 +66,7 @@ class Check:
 
 
 def compare(found: Logits, expected: Logits) -> Parity:
-    """Set logits of an engine against those of the reference; a difference that is no number counts as infinite."""
+    """Compare logits with those of the reference; a difference that is no number counts as infinite."""
     difference = (found - expected).abs().max() / expected.abs().max()
     agreement = (found.argmax(dim=1) == expected.argmax(dim=1)).float().mean()
     return Parity(difference=float(difference.nan_to_num(torch.inf)), agreement=float(agreement))
@@ -86,42 +82,36 @@ def _logits(scorer: Scorer, clips: Views) -> Logits:
     return torch.cat([scorer(part).cpu() for part in parts])
 
 
-def translate(network: nn.Module, card: ModelCard, *, engine: Engine, calibration: Views | None = None) -> Any:  # noqa: ANN401
-    """Make an engine's model of a network; in int8 where there are clips to fit it to (OpenVINO only)."""
-    model = engine.convert(capture(network, card, smooth_kernels=calibration is not None))
-    return model if calibration is None else quantise(model, calibration)
-
-
 def write_export(
     path: Path,
-    model: Any,  # noqa: ANN401  (the engine's own)
+    network: Any,  # noqa: ANN401  (the backend's own)
     *,
     card: ModelCard,
-    engine: Engine,
+    backend: Backend,
     export: Export,
     check: Check,
 ) -> Export:
-    """Write a model, read it again, compare, and give it its name; nothing is left behind where it fails.
+    """Write a network, read it again, compare, and give it its name; nothing is left behind where it fails.
 
     Args:
-        path: Must end in the first suffix of the engine.
-        model: What `translate` made.
-        card: Travels inside.
-        engine: Reads, computes and writes it.
-        export: Likewise inside, with what is measured here.
-        check: What the file is held to.
+        path: Must end in the first suffix of the backend.
+        network: What the backend's `translate` made.
+        card: Written into the file.
+        backend: Reads, computes and writes it.
+        export: Likewise written, with what is measured here.
+        check: The comparison that the file must pass.
 
     Raises:
         CheckpointError: What was written does not compute what it should.
     """
     with ExitStack() as files:
-        unfinished, *_ = [files.enter_context(complete(path.with_suffix(suffix))) for suffix in engine.suffixes]
-        engine.save(model, unfinished, to_text(card, export))
+        unfinished, *_ = [files.enter_context(complete(path.with_suffix(suffix))) for suffix in backend.suffixes]
+        backend.save(network, unfinished, to_text(card, export))
         try:
-            measured = check(engine.start(read_export(unfinished, engine)[0], export.precision))
+            measured = check(backend.start(read_export(unfinished, backend)[0], export.precision))
             export = replace(export, **asdict(measured))
-            engine.save(model, unfinished, to_text(card, export))
-            read_export(unfinished, engine)  # what was compared is another file
+            backend.save(network, unfinished, to_text(card, export))
+            read_export(unfinished, backend)  # what was compared is another file
         except CheckpointError as error:
             raise CheckpointError(f"{path}: not written: {error}") from error
     return export

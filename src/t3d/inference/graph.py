@@ -1,13 +1,11 @@
-"""A network as a graph that eats bytes, with any number of clips: what every engine is made from."""
+"""A network as a graph that eats bytes, with any number of clips: what every backend translates."""
 
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram, export
 
+from t3d.inference.scorer import prepare
 from t3d.models.checkpoints import ModelCard
-from t3d.models.folding import folded
-from t3d.models.network import Network
-from t3d.models.static_halving import make_static
 from t3d.tensors import Logits, Views
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import normalise
@@ -37,9 +35,7 @@ def capture(network: nn.Module, card: ModelCard, *, smooth_kernels: bool = False
         card: Frames, crop and normalisation.
         smooth_kernels: Average kernels instead of maps; see `t3d.models.static_halving`.
     """
-    assert isinstance(network, Network)
-    ready = folded(network).cpu()
-    make_static(ready, smooth_kernels=smooth_kernels)
+    ready = prepare(network, static=True, smooth_kernels=smooth_kernels)
     example = torch.zeros(2, *clip_shape(card), dtype=torch.uint8)  # of one clip, B would be taken for fixed
     with torch.no_grad():
         return export(OnBytes(ready, card.pixels), (example,), dynamic_shapes=({0: Dim("batch")},))

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from t3d.data.clips import OpenVideo, ScoringClip, ScoringClips
 from t3d.data.samples import Sample
-from t3d.inference.scorer import Scorer
+from t3d.inference.backends.base import Scorer
 from t3d.models.checkpoints import ModelCard
 from t3d.system import ignore_interrupts
 from t3d.video.decode import open_video

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from t3d.errors import CheckpointError, ConfigError
+from t3d.inference.backends import BACKENDS, backend_of, read_export
 from t3d.inference.backends import openvino as openvino_graph
 from t3d.inference.backends.base import Export, releases, to_text
 from t3d.inference.backends.openvino import load_openvino
-from t3d.inference.backends.table import ENGINES, engine_of, read_export
 from t3d.inference.export import noise_clips
 from t3d.inference.graph import clip_shape
 from t3d.inference.scorer import torch_scorer
@@ -21,16 +21,15 @@ Translated = Callable[..., Any]
 
 SUBJECTS = [
     ("openvino", "t3d_tiny", "rgb"),
-    ("openvino", "t3d_tiny", "flow"),
     ("openvino", "resnet3d_tiny_ttl", "difference"),
     ("onnxruntime", "t3d_tiny", "rgb"),
-    ("torch", "t3d_tiny", "rgb"),
+    ("torch", "t3d_tiny", "flow"),
 ]
 
 
 def _write(folder: Path, subject: Any, engine: str, export: Export) -> Path:  # noqa: ANN401
-    path = folder / f"network{ENGINES[engine].suffixes[0]}"
-    ENGINES[engine].save(subject.model, path, to_text(subject.card, export))
+    path = folder / f"network{BACKENDS[engine].suffixes[0]}"
+    BACKENDS[engine].save(subject.model, path, to_text(subject.card, export))
     return path
 
 
@@ -40,11 +39,11 @@ def test_a_file_gives_back_card_and_logits_for_any_number_of_clips(
 ) -> None:
     subject = translated(engine, arch, modality)
     path = _write(tmp_path, subject, engine, export)
-    assert {file.suffix for file in tmp_path.iterdir()} == set(ENGINES[engine].suffixes)
-    assert engine_of(path) is ENGINES[engine]
-    model, card, told = read_export(path, ENGINES[engine])
+    assert {file.suffix for file in tmp_path.iterdir()} == set(BACKENDS[engine].suffixes)
+    assert backend_of(path) is BACKENDS[engine]
+    model, card, told = read_export(path, BACKENDS[engine])
     assert (card, told) == (subject.card, export)
-    score, reference = ENGINES[engine].start(model, "float32"), torch_scorer(subject.network, card.pixels)
+    score, reference = BACKENDS[engine].start(model, "float32"), torch_scorer(subject.network, card.pixels)
     for count in (1, 5, 2):
         clips = noise_clips(clip_shape(card), count)
         expected = reference(clips)
@@ -54,7 +53,7 @@ def test_a_file_gives_back_card_and_logits_for_any_number_of_clips(
 
 def test_scores_do_not_change_with_the_next_clips(translated: Translated) -> None:
     subject = translated("openvino")
-    score = ENGINES["openvino"].start(subject.model, "float32")
+    score = BACKENDS["openvino"].start(subject.model, "float32")
     one, other = noise_clips(clip_shape(subject.card), 2).split(1)
     first = score(one)
     kept = first.clone()
@@ -70,7 +69,7 @@ def test_bf16_is_computed_where_it_is_asked_for_only(translated: Translated) -> 
     clips = noise_clips(clip_shape(subject.card), 4)
     expected = torch_scorer(subject.network, subject.card.pixels)(clips)
     errors = {
-        precision: float((ENGINES["openvino"].start(subject.model, precision)(clips) - expected).abs().max())
+        precision: float((BACKENDS["openvino"].start(subject.model, precision)(clips) - expected).abs().max())
         for precision in ("float32", "bf16")
     }
     assert errors["float32"] < 1e-5 * float(expected.abs().max()) < errors["bf16"] < 0.05 * float(expected.abs().max())
@@ -81,22 +80,22 @@ def test_a_precision_the_processor_lacks_is_refused(translated: Translated, monk
     subject = translated("openvino")
     monkeypatch.setitem(openvino_graph._HINTS, "bf16", "f16")  # which its CPUs compute in bf16, or in float32
     with pytest.raises(ConfigError, match=r"OpenVINO computes in (bf16|f32) on this processor, not in bf16; use"):
-        ENGINES["openvino"].start(subject.model, "bf16")
+        BACKENDS["openvino"].start(subject.model, "bf16")
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
-    path = tmp_path / f"absent{ENGINES[name].suffixes[0]}"
+    path = tmp_path / f"absent{BACKENDS[name].suffixes[0]}"
     with pytest.raises(CheckpointError, match=r"absent\.\w+: no such file"):
-        read_export(path, ENGINES[name])
+        read_export(path, BACKENDS[name])
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", BACKENDS)
 def test_a_damaged_file_is_named(name: str, translated: Translated, export: Export, tmp_path: Path) -> None:
     path = _write(tmp_path, translated(name), name, export)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"network\.\w+: cannot be read .*; export the weights again"):
-        read_export(path, ENGINES[name])
+        read_export(path, BACKENDS[name])
 
 
 def test_a_graph_of_others_is_refused(tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ def test_a_graph_of_others_is_refused(tmp_path: Path) -> None:
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "foreign", ends[:1], ends[1:])
     (tmp_path / "foreign.onnx").write_bytes(helper.make_model(graph).SerializeToString())
     with pytest.raises(CheckpointError, match=r"foreign\.onnx: holds a network but no t3d description"):
-        read_export(tmp_path / "foreign.onnx", ENGINES["onnxruntime"])
+        read_export(tmp_path / "foreign.onnx", BACKENDS["onnxruntime"])
 
 
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
@@ -117,7 +116,7 @@ def test_a_graph_of_others_for_openvino_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "foreign.xml"
     openvino.serialize(openvino.Model([openvino.opset13.relu(given)], [given]), path, path.with_suffix(".bin"))
     with pytest.raises(CheckpointError, match=r"foreign\.xml: holds a network but no t3d description"):
-        read_export(path, ENGINES["openvino"])
+        read_export(path, BACKENDS["openvino"])
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
@@ -132,12 +131,12 @@ def test_weights_that_are_not_the_graphs_are_refused(
     if harm == "remove":
         weights.unlink()
     with pytest.raises(CheckpointError, match=r"network\.xml: cannot be read"):
-        read_export(path, ENGINES["openvino"])
+        read_export(path, BACKENDS["openvino"])
 
 
 def test_what_is_no_export_has_no_engine() -> None:
-    assert engine_of(Path("runs/a")) is None
-    assert engine_of(Path("weights.safetensors")) is None
+    assert backend_of(Path("runs/a")) is None
+    assert backend_of(Path("weights.safetensors")) is None
 
 
 @pytest.mark.parametrize(
@@ -151,10 +150,10 @@ def test_an_engine_that_is_not_installed_is_named(
     name: str, package: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    path = tmp_path / f"any{ENGINES[name].suffixes[0]}"
+    path = tmp_path / f"any{BACKENDS[name].suffixes[0]}"
     path.write_text("anything")
     with pytest.raises(ConfigError, match=says):
-        read_export(path, ENGINES[name])
+        read_export(path, BACKENDS[name])
 
 
 def test_releases_are_those_installed() -> None:
@@ -175,18 +174,18 @@ def test_what_is_left_of_a_copy_is_said_in_plain_words(
     half = tmp_path / "half.xml"
     half.write_text("<net/>")
     with pytest.raises(CheckpointError, match=r"half\.bin, its other half, is missing"):
-        read_export(half, ENGINES["openvino"])
+        read_export(half, BACKENDS["openvino"])
     for name, suffix in (("torch", ".pt2"), ("onnxruntime", ".onnx")):
         empty = tmp_path / f"empty{suffix}"
         empty.touch()
         with pytest.raises(CheckpointError, match=f"empty{suffix}: is empty; export the weights again"):
-            read_export(empty, ENGINES[name])
+            read_export(empty, BACKENDS[name])
     cut = _write(tmp_path, translated("torch"), "torch", export)
     cut.write_bytes(cut.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match="not a whole archive"):
-        read_export(cut, ENGINES["torch"])
+        read_export(cut, BACKENDS["torch"])
     assert caplog.text == ""
 
 
 def test_the_case_of_a_suffix_does_not_count() -> None:
-    assert engine_of(Path("A.ONNX")) is ENGINES["onnxruntime"]
+    assert backend_of(Path("A.ONNX")) is BACKENDS["onnxruntime"]

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from t3d.errors import ConfigError
+from t3d.inference.backends import BACKENDS
 from t3d.inference.backends.openvino import quantise
-from t3d.inference.backends.table import ENGINES
-from t3d.inference.export import compare, noise_clips, translate
+from t3d.inference.export import compare, noise_clips
 from t3d.inference.graph import clip_shape
 from t3d.inference.scorer import torch_scorer
 
@@ -17,14 +17,14 @@ from t3d.inference.scorer import torch_scorer
 def test_every_convolution_is_computed_in_eight_bits(translated: Callable[..., Any]) -> None:
     subject = translated("openvino")
     clips = noise_clips(clip_shape(subject.card), 6)
-    quantised = translate(subject.network, subject.card, engine=ENGINES["openvino"], calibration=clips[:4])
+    quantised = BACKENDS["openvino"].translate(subject.network, subject.card, clips[:4])
     nodes = quantised.get_ordered_ops()
     convolutions = [node for node in nodes if node.get_type_name() == "Convolution"]
     kernels = [node for node in nodes if node.get_type_name() == "Constant" and len(node.get_output_shape(0)) == 5]
     assert {node.input_value(0).get_node().get_type_name() for node in convolutions} == {"FakeQuantize"}
     eight_bits = [node for node in kernels if node.get_element_type().get_type_name() == "i8"]
     assert len(eight_bits) == len(convolutions)
-    found = ENGINES["openvino"].start(quantised, "int8")(clips)
+    found = BACKENDS["openvino"].start(quantised, "int8")(clips)
     assert 1e-4 < compare(found, torch_scorer(subject.network, subject.card.pixels)(clips)).difference < 0.3
 
 

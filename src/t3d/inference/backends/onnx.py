@@ -7,31 +7,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch.export import ExportedProgram
-
-from t3d.inference.backends.base import KEY, missing
-from t3d.inference.graph import INPUT
-from t3d.inference.scorer import Scorer
-from t3d.tensors import Logits, Views
+from t3d.inference.backends.base import KEY, Backend, Scorer, not_installed
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from torch import nn
+
+    from t3d.models.checkpoints import ModelCard
+    from t3d.tensors import Logits, Views
 
 
-def convert(program: ExportedProgram) -> "ModelProto":
-    """Translate a program into ONNX.
+def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | None" = None) -> "ModelProto":
+    """Translate a network into an ONNX graph.
 
     Raises:
         ConfigError: What it takes is not installed.
     """
+    import torch
+
+    from t3d.inference.graph import capture
+
+    assert calibration is None, "float32 only"
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise missing(error.name or "onnx", "onnx") from error
+        raise not_installed(error.name or "onnx", "onnx") from error
     with _quietly():
-        translated = torch.onnx.export(program, dynamo=True, verbose=False)
+        translated = torch.onnx.export(capture(network, card), dynamo=True, verbose=False)
     assert translated is not None
     proto: ModelProto = translated.model_proto
     return proto
@@ -45,7 +48,7 @@ def save(proto: "ModelProto", path: Path, text: str) -> None:
     onnx.save(proto, path)
 
 
-def read(path: Path) -> tuple["ModelProto", str | None]:
+def read(path: Path) -> "tuple[ModelProto, str | None]":
     """Read a graph and its description.
 
     Raises:
@@ -54,7 +57,7 @@ def read(path: Path) -> tuple["ModelProto", str | None]:
     try:
         import onnx
     except ImportError as error:
-        raise missing("onnx", "onnx") from error
+        raise not_installed("onnx", "onnx") from error
     proto = onnx.load(path)
     return proto, {entry.key: entry.value for entry in proto.metadata_props}.get(KEY)
 
@@ -65,19 +68,38 @@ def start(proto: "ModelProto", precision: str) -> Scorer:
     Raises:
         ConfigError: ONNX Runtime is not installed.
     """
+    import torch
+
+    from t3d.inference.graph import INPUT
+
     assert precision == "float32"
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing("onnxruntime", "onnx") from error
+        raise not_installed("onnxruntime", "onnx") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
-    def score(clips: Views) -> Logits:
+    def score(clips: "Views") -> "Logits":
         return torch.from_numpy(session.run(None, {INPUT: clips.numpy()})[0])
 
     return score
+
+
+ONNX = Backend(
+    name="onnxruntime",
+    target="onnx",
+    summary="one file that programs in many languages read",
+    suffixes=(".onnx",),
+    precisions=("float32",),
+    packages={"float32": ("onnx", "onnxscript", "onnxruntime")},
+    extra="onnx",
+    translate=translate,
+    save=save,
+    read=read,
+    start=start,
+)
 
 
 @contextmanager

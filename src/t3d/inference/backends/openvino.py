@@ -9,17 +9,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import torch
-from torch.export import ExportedProgram
-
 from t3d.errors import ConfigError
-from t3d.inference.backends.base import KEY, missing
-from t3d.inference.graph import INPUT
-from t3d.inference.scorer import Scorer
-from t3d.tensors import Logits, Views
+from t3d.inference.backends.base import KEY, Backend, Scorer, not_installed
 
 if TYPE_CHECKING:
     from openvino import Model
+    from torch import nn
+
+    from t3d.models.checkpoints import ModelCard
+    from t3d.tensors import Logits, Views
 
 _HINTS = {"float32": "f32", "bf16": "bf16", "int8": "f32"}
 """Arithmetic of whatever is not quantised; said outright, for on some processors OpenVINO takes bf16 by itself."""
@@ -37,19 +35,57 @@ def load_openvino() -> ModuleType:
     try:
         import openvino
     except ImportError as error:
-        raise missing("openvino", "openvino") from error
+        raise not_installed("openvino", "openvino") from error
     return openvino
 
 
-def convert(program: ExportedProgram) -> "Model":
-    """Translate a program; only the number of clips stays open."""
+def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | None" = None) -> "Model":
+    """Translate a network; only the number of clips stays open. With clips to fit it to, in int8.
+
+    Raises:
+        ConfigError: OpenVINO or NNCF is not installed.
+    """
+    from t3d.inference.graph import INPUT, capture
+
+    program = capture(network, card, smooth_kernels=calibration is not None)
     openvino = load_openvino()
     shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == INPUT)
     with warnings.catch_warnings():  # of PyTorch, on its own way of copying
         warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
         model: Model = openvino.convert_model(program)
     model.reshape([-1, *map(int, shape[1:])])
-    return model
+    return model if calibration is None else quantise(model, calibration)
+
+
+def quantise(model: "Model", clips: "Views") -> "Model":
+    """Compute in int8 what bears it; ranges of activations are those of the clips.
+
+    Args:
+        model: Stays as it is.
+        clips: Typical input, never of test videos.
+
+    Raises:
+        ConfigError: NNCF is not installed.
+    """
+    load_openvino()
+    try:
+        import nncf
+    except ImportError as error:
+        raise not_installed("nncf", "openvino") from error
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(sys.stderr):  # where progress belongs
+        quantised: Model = nncf.quantize(
+            model,
+            nncf.Dataset([clip[None].numpy() for clip in clips]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(clips),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+            ),
+        )
+    return quantised
 
 
 def save(model: "Model", path: Path, text: str) -> None:
@@ -61,7 +97,7 @@ def save(model: "Model", path: Path, text: str) -> None:
     openvino.serialize(model, path, weights)
 
 
-def read(path: Path) -> tuple["Model", str | None]:
+def read(path: Path) -> "tuple[Model, str | None]":
     """Read a graph with its weights.
 
     Raises:
@@ -81,53 +117,35 @@ def start(model: "Model", precision: str) -> Scorer:
     Raises:
         ConfigError: The processor has no such arithmetic; OpenVINO itself would take another and say nothing.
     """
+    import torch
+
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = load_openvino().Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", **settings})
     taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if taken != _HINTS[precision]:
         raise ConfigError(f"OpenVINO computes in {taken} on this processor, not in {precision}; use float32 or int8")
 
-    def score(clips: Views) -> Logits:
+    def score(clips: "Views") -> "Logits":
         return torch.from_numpy(compiled([clips.numpy()])[0].copy())
 
     return score
 
 
+OPENVINO = Backend(
+    name="openvino",
+    target="openvino",
+    summary="the fastest on CPUs: bf16 where the processor has units for it, int8 on all",
+    suffixes=(".xml", ".bin"),
+    precisions=("float32", "bf16", "int8"),
+    packages={"float32": ("openvino",), "bf16": ("openvino",), "int8": ("openvino", "nncf")},
+    extra="openvino",
+    translate=translate,
+    save=save,
+    read=read,
+    start=start,
+)
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-if TYPE_CHECKING:
-    from openvino import Model
-
-
-def quantise(model: "Model", clips: Views) -> "Model":
-    """Compute in int8 what bears it; ranges of activations are those seen on the clips.
-
-    Args:
-        model: Stays as it is.
-        clips: Typical input, never of test videos.
-
-    Raises:
-        ConfigError: NNCF is not installed.
-    """
-    load_openvino()
-    try:
-        import nncf
-    except ImportError as error:
-        raise missing("nncf", "openvino") from error
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-    nncf.set_log_level(logging.ERROR)
-    with redirect_stdout(sys.stderr):  # where progress belongs
-        quantised: Model = nncf.quantize(
-            model,
-            nncf.Dataset([clip[None].numpy() for clip in clips]),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(clips),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-            ),
-        )
-    return quantised

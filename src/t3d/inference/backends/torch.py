@@ -1,32 +1,45 @@
-"""Exported networks as programs of PyTorch itself (.pt2): they run without the network's code. On the CPU only."""
+"""Exported networks as programs of PyTorch itself (.pt2): they run without the network's code. On the CPU only.
+
+A network that was not exported is scored by `t3d.inference.scorer` instead.
+"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import is_zipfile
 
-import torch
-from torch.export import ExportedProgram
+from t3d.inference.backends.base import KEY, Backend, Scorer
 
-from t3d.inference.backends.base import KEY
-from t3d.inference.scorer import Scorer
-from t3d.tensors import Logits, Views
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
 
-
-def convert(program: ExportedProgram) -> ExportedProgram:
-    """Take the program as it is."""
-    return program
+    from t3d.models.checkpoints import ModelCard
+    from t3d.tensors import Logits, Views
 
 
-def save(program: ExportedProgram, path: Path, text: str) -> None:
+def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | None" = None) -> "ExportedProgram":
+    """Record the network as a program."""
+    from t3d.inference.graph import capture
+
+    assert calibration is None, "float32 only"
+    return capture(network, card)
+
+
+def save(program: "ExportedProgram", path: Path, text: str) -> None:
     """Write a program with its description beside it in the archive."""
+    import torch
+
     torch.export.save(program, path, extra_files={KEY: text})
 
 
-def read(path: Path) -> tuple[ExportedProgram, str | None]:
+def read(path: Path) -> "tuple[ExportedProgram, str | None]":
     """Read a program and its description, None where the archive has none.
 
     Raises:
         ValueError: The file is no archive.
     """
+    import torch
+
     if not is_zipfile(path):  # PyTorch would log a traceback of its own
         raise ValueError("not a whole archive")
     extra = {KEY: ""}
@@ -34,14 +47,30 @@ def read(path: Path) -> tuple[ExportedProgram, str | None]:
     return program, extra[KEY] or None
 
 
-def start(program: ExportedProgram, precision: str) -> Scorer:
+def start(program: "ExportedProgram", precision: str) -> Scorer:
     """Score with a program."""
+    import torch
+
     assert precision == "float32"
     network = program.module()
 
     @torch.inference_mode()
-    def score(clips: Views) -> Logits:
+    def score(clips: "Views") -> "Logits":
         logits: Logits = network(clips)
         return logits
 
     return score
+
+
+TORCH = Backend(
+    name="torch",
+    target="torch",
+    summary="a program of PyTorch that needs no code of the network's; weights are computed as they are, on any device",
+    suffixes=(".pt2",),
+    precisions=("float32",),
+    packages={"float32": ()},
+    translate=translate,
+    save=save,
+    read=read,
+    start=start,
+)

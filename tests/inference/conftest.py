@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from t3d.inference.backends import BACKENDS
 from t3d.inference.backends.base import Export
-from t3d.inference.backends.table import ENGINES
-from t3d.inference.export import translate
 from t3d.models import create_model
 from t3d.models.checkpoints import ModelCard
 from t3d.video.spec import ClipSpec, PixelSpec
@@ -39,9 +38,9 @@ def translated() -> Callable[..., Subject]:
     """A tiny network for an engine; tests must not change it."""
     made: dict[tuple[str, ...], Subject] = {}
 
-    def get(engine: str, arch: str = "t3d_tiny", modality: str = "rgb") -> Subject:
-        key = (engine, arch, modality)
-        for package in ENGINES[engine].packages:
+    def get(engine: str, arch: str = "t3d_tiny", modality: str | None = None) -> Subject:
+        key = (engine, arch, modality or ("flow" if engine == "torch" else "rgb"))
+        for package in BACKENDS[engine].packages["float32"]:
             if find_spec(package) is None:
                 pytest.skip(f"{package} is not installed")
         if key not in made:
@@ -59,7 +58,7 @@ def _translate(engine: str, arch: str, modality: str) -> Subject:
     card = ModelCard(arch=arch, overrides=overrides, labels=labels, clip=clip, pixels=pixels)
     network = create_model(arch, 3, generator=torch.Generator().manual_seed(0), **overrides).eval()
     _look_trained(network)
-    return Subject(network, card, translate(network, card, engine=ENGINES[engine]))
+    return Subject(network, card, BACKENDS[engine].translate(network, card, None))
 
 
 def _look_trained(network: nn.Module) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from program import MICRO, TRANSFER, Call
-from t3d.commands import _devices as arithmetic
+from program import FEW, MICRO, TRANSFER, Call
+from t3d.commands import _devices as devices
 from t3d.config import Precision
 from t3d.engine.convolutions import Call as Convolved
 from t3d.engine.convolutions import Rerouted
@@ -35,7 +35,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"convolutions": convolutions, **named})
         return 5.0
 
-    monkeypatch.setattr(arithmetic, "check_convolutions", check)
+    monkeypatch.setattr(devices, "check_convolutions", check)
     return calls
 
 
@@ -53,12 +53,12 @@ def test_learning_with_broken_arithmetic_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_scoring_with_broken_arithmetic_is_refused(t3d: Call, trained: Path, dataset: Path, tmp_path: Path) -> None:
+def test_scoring_with_broken_arithmetic_is_refused(t3d: Call, small_run: Path, dataset: Path, tmp_path: Path) -> None:
     flags = ("--precision", "bf16-mixed", "--accelerator", "cpu")
     with Rerouted(_broken_in_bfloat16):
         for command in (
-            ("evaluate", trained, "--output", tmp_path / "out", *flags),
-            ("predict", trained, dataset.parent / "clips" / "test0.mp4", *flags),
+            ("evaluate", small_run, "--output", tmp_path / "out", *flags),
+            ("predict", small_run, dataset.parent / "clips" / "test0.mp4", *flags),
         ):
             outcome = t3d(*command)
             assert outcome.code == 2
@@ -67,7 +67,7 @@ def test_scoring_with_broken_arithmetic_is_refused(t3d: Call, trained: Path, dat
 
 
 def test_float32_on_a_cpu_is_trusted(seen: list[dict[str, Any]], t3d: Call, dataset: Path, tmp_path: Path) -> None:
-    assert t3d("train", dataset, "--output", tmp_path / "run", *MICRO, "--max-steps", "1").code == 0
+    assert t3d("train", dataset, "--output", tmp_path / "run", *MICRO, *FEW, "--max-steps", "1").code == 0
     assert seen == []
 
 
@@ -82,7 +82,7 @@ def test_float32_on_a_cpu_is_trusted(seen: list[dict[str, Any]], t3d: Call, data
     ],
 )
 def test_what_has_been_seen_to_go_wrong_is_checked(device: str, precision: Precision, wanted: bool) -> None:
-    assert arithmetic.wants_check(torch.device(device), precision) is wanted
+    assert devices.wants_check(torch.device(device), precision) is wanted
 
 
 @pytest.mark.parametrize(("precision", "finer"), [("32-true", "float64"), ("bf16-mixed", "float32")])
@@ -91,15 +91,15 @@ def test_slowness_is_told_against_the_precision_it_was_compared_with(
 ) -> None:
     with torch.device("meta"):
         network = nn.Conv3d(3, 3, 1)
-    arithmetic.check_arithmetic(network, (1, 3, 2, 8, 8), device=CPU, precision=precision, learns=False)
+    devices.check_numerics(network, (1, 3, 2, 8, 8), device=CPU, precision=precision, learns=False)
     assert len(seen) == 1
     assert f"--precision {precision} takes 5 times as long as {finer} here" in capsys.readouterr().err
 
 
 def test_a_check_is_of_the_clips_that_will_come_and_warns_of_slowness(
-    seen: list[dict[str, Any]], t3d: Call, trained: Path
+    seen: list[dict[str, Any]], t3d: Call, small_run: Path
 ) -> None:
-    outcome = t3d("evaluate", trained, "--precision", "bf16-mixed", "--accelerator", "cpu", "--subset", "train")
+    outcome = t3d("evaluate", small_run, "--precision", "bf16-mixed", "--accelerator", "cpu", "--subset", "train")
     assert outcome.code == 0
     assert "--precision bf16-mixed takes 5 times as long as float32 here" in outcome.err
     (call,) = seen
@@ -113,7 +113,7 @@ def test_learning_is_checked_with_its_gradients_and_order(
 ) -> None:
     with torch.device("meta"):
         network = nn.Conv3d(2, 3, 3, padding=1)
-    arithmetic.check_arithmetic(
+    devices.check_numerics(
         network, (9, 2, 2, 8, 8), device=CPU, precision="bf16-mixed", learns=True, channels_last=channels_last
     )
     (call,) = seen
@@ -126,12 +126,14 @@ def test_learning_is_checked_with_its_gradients_and_order(
     [("cpu", "bf16-mixed", True), ("cpu", "32-true", False), ("cuda", "bf16-mixed", False)],
 )
 def test_only_bfloat16_on_a_cpu_is_padded(device: str, precision: Precision, padded: bool) -> None:
-    context = arithmetic.computing(torch.device(device), precision=precision)
+    context = devices.computing(torch.device(device), precision=precision)
     assert isinstance(context, Rerouted) is padded
 
 
-@pytest.mark.parametrize("verb", ["train", "transfer"])
-@pytest.mark.parametrize("flags", [RESNET, (*RESNET, "--channels-last"), (), ("--channels-last", "--recompute")])
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [("train", RESNET), ("train", (*FEW, "--channels-last", "--recompute")), ("transfer", FEW)],
+)
 def test_learning_in_bf16_on_a_cpu_ends_in_finite_weights(
     verb: str, flags: tuple[str, ...], t3d: Call, dataset: Path, tmp_path: Path
 ) -> None:
@@ -145,7 +147,7 @@ def test_learning_in_bf16_on_a_cpu_ends_in_finite_weights(
 def test_a_run_in_bf16_resumes_bit_for_bit(
     t3d: Call, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = (*MICRO, "--precision", "bf16-mixed", "--channels-last", "--recompute", "--max-steps", "6")
+    flags = (*MICRO, *FEW, "--precision", "bf16-mixed", "--channels-last", "--recompute", "--max-steps", "6")
     assert t3d("train", dataset, "--output", tmp_path / "whole", *flags).code == 0
     on_step = RunCallbacks.on_step
 
@@ -156,7 +158,7 @@ def test_a_run_in_bf16_resumes_bit_for_bit(
     with monkeypatch.context() as patch:
         patch.setattr(RunCallbacks, "on_step", interrupt)
         assert t3d("train", dataset, "--output", tmp_path / "parts", *flags).code == 130
-    refused = t3d("train", dataset, "--output", tmp_path / "parts", *MICRO, "--max-steps", "6", "--resume")
+    refused = t3d("train", dataset, "--output", tmp_path / "parts", *MICRO, *FEW, "--max-steps", "6", "--resume")
     assert "was started with --precision bf16-mixed" in refused.err
     assert t3d("train", dataset, "--output", tmp_path / "parts", *flags, "--resume").code == 0
     (whole, _), (parts, _) = (read_weights(tmp_path / name) for name in ("whole", "parts"))

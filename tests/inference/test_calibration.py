@@ -1,25 +1,21 @@
-"""Which videos give clips to which purpose; that int8 is fitted to training videos only is in test_export."""
-
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from program import write_list
-from t3d.commands.export import TrainingClips, training_clips
-from t3d.config import ExportConfig
 from t3d.data.clips import ClipKey, TrainClips
+from t3d.data.samples import VideoList
 from t3d.errors import DataError
+from t3d.inference.calibration import TrainingClips, draw_training_clips
 from t3d.models.checkpoints import ModelCard
-from t3d.video.spec import ClipSpec, PixelSpec
+from toys import noise_video
 
 Drawing = Callable[..., TrainingClips]
 
 
 @pytest.fixture
-def drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drawing:
+def drawing(videos: Callable[..., VideoList], card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> Drawing:
     """Draw clips of so many videos; each clip names its video and its start in it. Those of `broken` fail."""
 
     def draw(num_videos: int, *, broken: tuple[int, ...] = (), **counts: int) -> TrainingClips:
@@ -29,15 +25,8 @@ def drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drawing:
             return torch.tensor([key.video, key.epoch], dtype=torch.uint8).view(2, 1, 1, 1), 0
 
         monkeypatch.setattr(TrainClips, "__getitem__", clip_of)
-        rows = [
-            {"path": f"{index}.mp4", "label": "ab"[index % 2], "split": "train", "group": str(index)}
-            for index in range(num_videos)
-        ]
-        for index in range(num_videos):
-            (tmp_path / f"{index}.mp4").touch()
-        data = write_list(tmp_path / "videos.csv", rows)
-        card = ModelCard(arch="t3d_tiny", overrides={}, labels=("a", "b"), clip=ClipSpec(), pixels=PixelSpec())
-        return training_clips(ExportConfig(weights=tmp_path, calibration=data), card, **counts)
+        listed = videos([f"{index}.mp4" for index in range(num_videos)])
+        return draw_training_clips(listed, card, source=noise_video, **counts)
 
     return draw
 
