@@ -32,7 +32,7 @@ from t3d.commands._console import say
 from t3d.commands._datasets import BUILT_IN, resolve
 from t3d.commands._output import make_folder
 from t3d.config import BenchConfig, BenchKind
-from t3d.config.presets import TRANSFER_PRESETS
+from t3d.config.presets import transfer_preset
 from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import ConfigError
 from t3d.evaluation.plots import save_figure
@@ -145,7 +145,7 @@ def _within_limits(config: BenchConfig, benches: Sequence[Callable[[], Callable[
 
 
 def _transfer(config: BenchConfig) -> Found:
-    settings, count = TRANSFER_PRESETS["quick"].config, config.clips or _CLIPS
+    settings, count = transfer_preset("quick"), config.clips or _CLIPS
     videos = sorted(resolve(Path(BUILT_IN)).glob("train/*/*.mp4"))
     lesson = Lesson(
         videos=_spread(videos, count),

@@ -6,12 +6,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from t3d.config.fields import Accelerator, Backend, BenchKind, Format, Layout, at_least, check_workers
+from t3d.bounds import at_least, between, check_bounds, even, flag_of, per_core
+from t3d.config.fields import Accelerator, Backend, BenchKind, Format, Layout
 from t3d.errors import ConfigError
-
-_WORST_CRF = 51
-_SMALLEST_SIDE = 16
-"""Encoders take nothing smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +48,9 @@ class ExportConfig:
     calibration: Path | None = None
     """Labelled videos whose training list gives the clips of int8, and those compared; left out, those the run was
     trained on for int8, and noise for the others."""
-    calibration_clips: int | None = None
+    calibration_clips: Annotated[int | None, at_least(1)] = None
     """Clips that int8 is fitted to; left out, 128."""
-    tolerance: float | None = None
+    tolerance: Annotated[float | None, at_least(0)] = None
     """Largest difference of a logit from PyTorch in float32 that is let pass, as a share of the largest; left out,
     0.0001 for float32, 0.05 for bf16, and for int8 0.1 with the same likeliest class for nine clips of ten."""
     backend: Backend = "pyav"
@@ -62,8 +59,7 @@ class ExportConfig:
     """Replace what is there under the name of the file."""
 
     def __post_init__(self) -> None:
-        at_least(1, calibration_clips=self.calibration_clips)
-        at_least(0, tolerance=self.tolerance)
+        check_bounds(self)
         if self.precision != "float32" and self.target != "openvino":
             raise ConfigError(f"--precision {self.precision} is for --to openvino; {self.target} has float32 only")
         if self.calibration_clips is not None and self.precision != "int8":
@@ -92,29 +88,23 @@ class PrepareConfig:
     """Folder or CSV/Parquet file of videos, or `temporal-shapes`."""
     output: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder for the copy, which is used as DATA was; what is in it already is not made again."""
-    short_side: int = 256
+    short_side: Annotated[int, at_least(16), even()] = 256
     """Pixels; what trainings are given as --resize, for then they need not resize."""
-    keyframes: int = 8
+    keyframes: Annotated[int, at_least(1)] = 8
     """Frames from one keyframe to the next; fewer are faster to jump to and take more space."""
-    crf: int = 23
+    crf: Annotated[int, between(0, 51)] = 23
     """Quality, as x264 counts it: 18 is visually lossless, 51 the worst."""
     trim: bool = False
     """Keep only what lies between `start` and `end` of a CSV or Parquet file, each part as a file of its own."""
     format: Format | None = None
     """Layout of DATA, where it is not recognised by itself."""
-    workers: int | None = None
+    workers: Annotated[int | None, at_least(0), per_core(4)] = None
     """Processes; left out, one for each core."""
     overwrite: bool = False
     """Begin anew where OUT was prepared from another source or with other flags."""
 
     def __post_init__(self) -> None:
-        if self.workers is not None:
-            check_workers(self.workers)
-        at_least(1, keyframes=self.keyframes)
-        if not 0 <= self.crf <= _WORST_CRF:
-            raise ConfigError(f"--crf {self.crf} must lie between 0 and {_WORST_CRF}")
-        if self.short_side < _SMALLEST_SIDE or self.short_side % 2:
-            raise ConfigError(f"--short-side {self.short_side} must be even, and at least {_SMALLEST_SIDE}")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +115,7 @@ class ModelsConfig:
     """Names of the networks to list; left out, all."""
     measure: bool = False
     """Also measure milliseconds and peak memory of a clip, at the native input and at one common to all (minutes)."""
-    input: tuple[int, int, int] | None = None
+    input: Annotated[tuple[int, int, int] | None, at_least(1)] = None
     """Frames, height and width of the common input; with --measure 16 112 112 where left out."""
     output: Path | None = None
     """Markdown file for the table."""
@@ -133,8 +123,7 @@ class ModelsConfig:
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        if self.input is not None and min(self.input) < 1:
-            raise ConfigError(f"--input {' '.join(map(str, self.input))} must be three lengths of at least 1")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,21 +136,21 @@ class BenchConfig:
     """Folder, list or CSV of videos to load, of which eight are taken; left out, rendered ones (load)."""
     arch: tuple[str, ...] = ()
     """Networks; left out, t3d_121 and densenet3d_121 (train, infer), t3d_121 (growth) or t3d_tiny (transfer)."""
-    batch_size: int | None = None
+    batch_size: Annotated[int | None, at_least(1)] = None
     """Clips of a step; left out, 4 (train), 1 and then 4 (infer), 1 (growth) or 16 (transfer)."""
-    num_frames: int | None = None
+    num_frames: Annotated[int | None, at_least(1)] = None
     """Frames of a clip; left out, 16 (train, infer, growth)."""
-    crop_size: int | None = None
+    crop_size: Annotated[int | None, at_least(1)] = None
     """Height and width of a clip; left out, 112 (train, infer) or 64 (growth)."""
-    clips: int | None = None
+    clips: Annotated[int | None, at_least(1)] = None
     """Clips of an epoch; left out, 192 (transfer)."""
     compile: bool = False
     """Also measure compiled steps, which take minutes to build (train)."""
     accelerator: Accelerator = "auto"
     """Where the networks are (train, infer, growth); the others are measured on the CPU."""
-    rounds: int | None = None
+    rounds: Annotated[int | None, at_least(1)] = None
     """Timed steps of each arm; the arms take turns. Left out, 5, or 3 (growth)."""
-    threads: int | None = None
+    threads: Annotated[int | None, at_least(1)] = None
     """CPU threads of every arm; left out, one for each core (train, infer, transfer, growth)."""
     output: Path | None = None
     """Folder for the tables as Markdown and JSON, and for pictures (growth)."""
@@ -169,14 +158,14 @@ class BenchConfig:
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        at_least(1, rounds=self.rounds, threads=self.threads, batch_size=self.batch_size, clips=self.clips)
-        at_least(1, num_frames=self.num_frames, crop_size=self.crop_size)
+        check_bounds(self)
         if self.data is not None and self.kind != "load":
             raise ConfigError(f"{self.data}: only t3d bench load takes videos; leave them out")
         for name, kinds in _OF_KINDS.items():
             if getattr(self, name) != getattr(BenchConfig, name) and self.kind not in kinds:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} is for t3d bench {', '.join(kinds)}, not for {self.kind}; leave it out")
+                raise ConfigError(
+                    f"{flag_of(name)} is for t3d bench {', '.join(kinds)}, not for {self.kind}; leave it out"
+                )
 
 
 _NETWORKS: tuple[BenchKind, ...] = ("train", "infer", "growth")

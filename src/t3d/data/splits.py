@@ -4,14 +4,16 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-
-import torch
+from typing import TYPE_CHECKING
 
 from t3d.data.samples import NoSuchSubsetError, Sample, Subset, VideoList
 from t3d.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    import torch  # imported where videos are drawn: reading lists must not wait for it
 
-def carve_validation(train: VideoList, *, fraction: float, generator: torch.Generator) -> tuple[VideoList, VideoList]:
+
+def carve_validation(train: VideoList, *, fraction: float, generator: "torch.Generator") -> tuple[VideoList, VideoList]:
     """Divide training videos into training and validation, in whole groups.
 
     Groups are looked at in random order; each goes to validation if that brings the classes there nearer to their
@@ -52,7 +54,7 @@ def carve_validation(train: VideoList, *, fraction: float, generator: torch.Gene
 
 
 def take_labels(
-    train: VideoList, *, per_class: int | None, fraction: float | None, generator: torch.Generator
+    train: VideoList, *, per_class: int | None, fraction: float | None, generator: "torch.Generator"
 ) -> VideoList:
     """Keep some training videos of every class: what is learnt from few labels, or from half of a large set.
 
@@ -71,6 +73,8 @@ def take_labels(
     Raises:
         ConfigError: Both or neither of `per_class` and `fraction` are given, or one is out of range.
     """
+    import torch
+
     text = _amount_text(per_class, fraction)
     places: dict[int, list[int]] = {label: [] for label in range(len(train.labels))}
     for index, sample in enumerate(train.samples):
@@ -122,7 +126,9 @@ def _shortage(labels: Sequence[str], counts: Sequence[int], per_class: int | Non
     return [f"{len(short)} of {len(labels)} classes have fewer than {per_class} training videos: {example}"]
 
 
-def _choose_groups(train: VideoList, fraction: float, generator: torch.Generator) -> set[str]:
+def _choose_groups(train: VideoList, fraction: float, generator: "torch.Generator") -> set[str]:
+    import torch
+
     groups: dict[str, Counter[int]] = defaultdict(Counter)
     for sample in train.samples:
         groups[sample.group][sample.label] += 1

@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from t3d.data.formats import with_missing_named
 from t3d.data.formats.table import check_rows, sample_of
 from t3d.data.lists import VIDEO_SUFFIXES, Row, find_videos, read_csv, read_header, read_lines, read_parquet
 from t3d.data.samples import UNLABELLED, Sample, VideoList, with_groups
 from t3d.errors import DataError
+
+if TYPE_CHECKING:
+    import torch  # imported where videos are drawn: reading lists must not wait for it
 
 _LIST_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".lst", ".list", ""})
 _COLUMNS = ("path", "start", "end")
@@ -53,7 +55,7 @@ def load_unlabelled(root: Path) -> VideoList:
     return _found(root.parent, [_whole_file(root.parent, root)])
 
 
-def hold_out(videos: VideoList, *, fraction: float, generator: torch.Generator) -> tuple[VideoList, VideoList]:
+def hold_out(videos: VideoList, *, fraction: float, generator: "torch.Generator") -> tuple[VideoList, VideoList]:
     """Divide videos into some to learn from and some to judge by, in whole groups.
 
     Groups are looked at in random order; each is held out if that brings the videos held out nearer to their share. At
@@ -174,8 +176,10 @@ def _found(root: Path, samples: Sequence[Sample]) -> VideoList:
     return VideoList(samples=grouped, labels=(), root=root, format="unlabelled", split="every video, without labels")
 
 
-def _choose_groups(sizes: Counter[str], target: float, generator: torch.Generator) -> set[str]:
+def _choose_groups(sizes: Counter[str], target: float, generator: "torch.Generator") -> set[str]:
     """Groups that together hold about `target` videos, and two at least on either side."""
+    import torch
+
     names = sorted(sizes)
     order = [names[index] for index in torch.randperm(len(names), generator=generator).tolist()]
     chosen: list[str] = []

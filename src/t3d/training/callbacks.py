@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from t3d.files import write_csv
-from t3d.models.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard, save_state, save_weights
+from t3d.models.checkpoints import ModelCard, save_state, save_weights
+from t3d.run_files import LAST_NAME, WEIGHTS_NAME
+from t3d.run_files import STATE_NAME as STATE_NAME
 from t3d.training.loop import Learner, Progress
 from t3d.training.optim import divide_rates
-
-STATE_NAME = "trainer/state.pt"
 
 Validate = Callable[[Learner], tuple[float, float]]
 """Mean loss and top-1 of the network as it is, over all processes."""

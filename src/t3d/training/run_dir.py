@@ -9,13 +9,9 @@ from typing import Any
 
 from t3d.errors import CheckpointError, ConfigError
 from t3d.files import write_text
-from t3d.models.checkpoints import LAST_NAME, WEIGHTS_NAME, ModelCard
-from t3d.training.callbacks import STATE_NAME
-from t3d.training.start import MATCHER_NAME
+from t3d.models.checkpoints import ModelCard
+from t3d.run_files import LAST_NAME, MATCHER_NAME, STATE_NAME, SUMMARY_NAME, WEIGHTS_NAME, check_run_folder
 from t3d.video.optical_flow import load_opencv
-
-SUMMARY_NAME = "training.json"
-"""Written last: its presence says that the run is finished."""
 
 _RESULTS = (
     *(SUMMARY_NAME, WEIGHTS_NAME, LAST_NAME, MATCHER_NAME, STATE_NAME),
@@ -30,15 +26,7 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         ConfigError: The folder holds a run, and neither continuing nor replacing it was asked for.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; give a folder as --output")
-    finished, started = (folder / SUMMARY_NAME).exists(), (folder / STATE_NAME).exists()
-    if finished and not overwrite:
-        raise ConfigError(f"{folder}: holds a finished run; give another --output, or --overwrite to replace it")
-    if started and not (resume or overwrite):
-        raise ConfigError(f"{folder}: holds an unfinished run; --resume goes on with it, --overwrite replaces it")
-    if resume and not started:
-        raise ConfigError(f"{folder}: holds no run to resume; leave out --resume")
+    check_run_folder(folder, resume=resume, overwrite=overwrite)
     if overwrite:
         for name in _RESULTS:
             (folder / name).unlink(missing_ok=True)

@@ -14,10 +14,8 @@ from t3d.models import ARCHITECTURES, LAYOUTS, Network, from_published
 from t3d.models.checkpoints import ModelCard, read_weights
 from t3d.models.inflation import Inflation, inflate
 from t3d.models.weights_files import load_tensors, read_tensors
+from t3d.run_files import MATCHER_NAME
 from t3d.transfer.matcher import Matcher
-
-MATCHER_NAME = "matcher.safetensors"
-"""Beside the weights of a transfer: what compared the student with its teacher."""
 
 
 def inflate_from(

@@ -1,0 +1,75 @@
+"""The files of a run: their names, whether a new run may use a folder, and what a weights file says of itself.
+
+Nothing here imports PyTorch, so that a wrong path or file is refused at once.
+"""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from t3d.errors import CheckpointError, ConfigError
+
+WEIGHTS_NAME = "weights.safetensors"
+LAST_NAME = "last.safetensors"
+MATCHER_NAME = "matcher.safetensors"
+STATE_NAME = "trainer/state.pt"
+"""What an interrupted training goes on from."""
+SUMMARY_NAME = "training.json"
+"""Written last: its presence says that the run is finished."""
+EXPORTED_SUFFIXES = (".xml", ".onnx", ".pt2")
+"""Of the files that `t3d export` writes."""
+
+
+def check_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure that what a folder holds, if anything, may be continued or replaced.
+
+    Raises:
+        ConfigError: It is a file, or holds a run, and neither continuing nor replacing it was asked for.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; give a folder as --output")
+    finished, started = (folder / SUMMARY_NAME).exists(), (folder / STATE_NAME).exists()
+    if finished and not overwrite:
+        raise ConfigError(f"{folder}: holds a finished run; give another --output, or --overwrite to replace it")
+    if started and not (resume or overwrite):
+        raise ConfigError(f"{folder}: holds an unfinished run; --resume goes on with it, --overwrite replaces it")
+    if resume and not started:
+        raise ConfigError(f"{folder}: holds no run to resume; leave out --resume")
+
+
+def weights_file(path: Path) -> Path:
+    """The weights file that a run folder or a file name stands for.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if path.is_dir():
+        file = path / WEIGHTS_NAME
+        if not file.exists():
+            raise CheckpointError(
+                f"{path}: no {WEIGHTS_NAME} in this folder; give a run folder that t3d train has finished"
+            )
+        return file
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such run folder or weights file")
+    if path.suffix.lower() in EXPORTED_SUFFIXES or (path.suffix == ".bin" and path.with_suffix(".xml").exists()):
+        raise CheckpointError(f"{path}: is of t3d export; give the run folder or weights file it was made of")
+    return path
+
+
+def card_text(file: Path) -> str:
+    """The JSON text in a weights file that says how to rebuild the network, and how its weights came about.
+
+    Raises:
+        CheckpointError: The file is damaged, or was not written by t3d.
+    """
+    try:
+        with safe_open(str(file), framework="np") as weights:
+            text: str | None = (weights.metadata() or {}).get("t3d")
+    except (SafetensorError, OSError) as error:
+        remedy = "train again or copy it anew" if file.suffix == ".safetensors" else f"try t3d convert {file}"
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{file}: not a complete safetensors file ({reason}); {remedy}") from error
+    if text is None:
+        raise CheckpointError(f"{file}: holds tensors but no t3d description; give weights written by t3d train")
+    return text
