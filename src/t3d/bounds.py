@@ -18,9 +18,11 @@ class Bound:
     rule: str
 
 
-def at_least(smallest: float) -> Bound:
-    """The smallest value allowed."""
-    return Bound(lambda value: value >= smallest, f"must be at least {smallest}")
+def at_least(smallest: float, *, below: float | None = None) -> Bound:
+    """The smallest value allowed, and what is too large, if there is such a value."""
+    if below is None:
+        return Bound(lambda value: value >= smallest, f"must be at least {smallest}")
+    return Bound(lambda value: smallest <= value < below, f"must be at least {smallest} and below {below}")
 
 
 def above(lower: float, largest: float | None = None) -> Bound:
@@ -60,7 +62,7 @@ def check_bounds(options: object) -> None:
     Raises:
         ConfigError: A number is out of bounds; the message has the flag, the value as typed, and the rule.
     """
-    for name, bounds in _bounds(type(options)).items():
+    for name, bounds in _bounds(type(options)).items():  # type: ignore[arg-type]  # a class can be hashed
         value = getattr(options, name)
         if is_dataclass(value):
             check_bounds(value)

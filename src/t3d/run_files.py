@@ -10,10 +10,13 @@ from safetensors import SafetensorError, safe_open
 from t3d.errors import CheckpointError, ConfigError
 
 WEIGHTS_NAME = "weights.safetensors"
+"""The result: the best epoch on validation videos, or the last one."""
 LAST_NAME = "last.safetensors"
+"""The last epoch."""
 MATCHER_NAME = "matcher.safetensors"
+"""Of a transfer: the network that compared the student with its teacher."""
 STATE_NAME = "trainer/state.pt"
-"""What an interrupted training goes on from."""
+"""What `--resume` goes on from."""
 SUMMARY_NAME = "training.json"
 """Written last: its presence says that the run is finished."""
 EXPORTED_SUFFIXES = (".xml", ".onnx", ".pt2")
@@ -63,13 +66,22 @@ def card_text(file: Path) -> str:
     Raises:
         CheckpointError: The file is damaged, or was not written by t3d.
     """
-    try:
-        with safe_open(str(file), framework="np") as weights:
-            text: str | None = (weights.metadata() or {}).get("t3d")
-    except (SafetensorError, OSError) as error:
-        remedy = "train again or copy it anew" if file.suffix == ".safetensors" else f"try t3d convert {file}"
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{file}: not a complete safetensors file ({reason}); {remedy}") from error
+    remedy = "train again or copy it anew" if file.suffix == ".safetensors" else f"try t3d convert {file}"
+    text = metadata_of(file, remedy=remedy).get("t3d")
     if text is None:
         raise CheckpointError(f"{file}: holds tensors but no t3d description; give weights written by t3d train")
     return text
+
+
+def metadata_of(file: Path, *, remedy: str) -> dict[str, str]:
+    """The texts in the head of a safetensors file.
+
+    Raises:
+        CheckpointError: The file is damaged, or of another kind; the message ends with the remedy.
+    """
+    try:
+        with safe_open(str(file), framework="np") as weights:
+            return weights.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{file}: not a complete safetensors file ({reason}); {remedy}") from error

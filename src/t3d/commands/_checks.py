@@ -35,7 +35,7 @@ from t3d.data.reencoded import read_description
 from t3d.data.samples import NoSuchSubsetError, Subset
 from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import CheckpointError, ConfigError, DataError, unknown
-from t3d.run_files import EXPORTED_SUFFIXES, WEIGHTS_NAME, card_text, check_run_folder, weights_file
+from t3d.run_files import EXPORTED_SUFFIXES, WEIGHTS_NAME, card_text, check_run_folder, metadata_of, weights_file
 
 
 def check(command: str, config: object) -> None:
@@ -68,8 +68,8 @@ def _train(config: TrainConfig) -> None:
     start = config.start
     if start.init is not None and start.inflate is None:
         card_text(weights_file(start.init))
-    elif start.init is not None and not start.init.exists():
-        raise CheckpointError(f"{start.init}: no such run folder or weights file")
+    elif start.init is not None and not start.init.is_dir():
+        _check_tensors(start.init)
     _check_place(config.output)
     check_run_folder(config.output, resume=config.resume, overwrite=config.overwrite)
 
@@ -145,9 +145,7 @@ def _convert(config: ConvertConfig) -> None:
     output = config.output or config.file.with_suffix(".safetensors")
     if output.exists():
         raise ConfigError(f"{output}: exists; name another --output")
-    if not config.file.is_file():
-        what = "is a folder; name the weights file in it" if config.file.is_dir() else "no such weights file"
-        raise CheckpointError(f"{config.file}: {what}")
+    _check_tensors(config.file)
     if config.labels is not None and not config.labels.is_file():
         raise DataError(f"{config.labels}: no such file of labels")
     _check_place(output.parent)
@@ -240,8 +238,8 @@ def _check_teacher(name: str, weights: Path | None) -> None:
         raise ConfigError(f"teacher {name}: there is no file {place}; correct the path")
     elif not place.endswith(".py") and "/" not in place and find_spec(place.partition(".")[0]) is None:
         raise ConfigError(f"teacher {name}: there is no module {place}; correct the name, or give FILE.py:FUNCTION")
-    if weights is not None and not weights.exists():
-        raise CheckpointError(f"{weights}: no such weights file")
+    if weights is not None:
+        _check_tensors(weights)
 
 
 def _check_scorer(path: Path) -> dict[str, Any]:
@@ -261,6 +259,15 @@ def _check_scorer(path: Path) -> dict[str, Any]:
             f"{path}: holds a network that names no classes yet; t3d train DATA --init {path} teaches it some"
         )
     return trained
+
+
+def _check_tensors(file: Path) -> None:
+    """Refuse what is no file of tensors at sight; what others published need not be of ours."""
+    if not file.is_file():
+        what = "is a folder; name the weights file in it" if file.is_dir() else "no such weights file"
+        raise CheckpointError(f"{file}: {what}")
+    if file.suffix == ".safetensors":
+        metadata_of(file, remedy="copy it anew")
 
 
 def _check_metrics(path: Path) -> None:

@@ -1,11 +1,13 @@
 """Groups of flags that trainings are made of."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from t3d.bounds import above, at_least, between, inside
 from t3d.config.fields import Accelerator, Backend, Format, Precision, Seed, Workers
+from t3d.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,7 @@ class ModelOptions:
     """Name of the architecture; `t3d models` lists them."""
     head: Literal["published", "mean"] = "published"
     """The mean of the last map suits clips of every size; C3D and I3D are published with heads that do not."""
-    dropout: float | None = None
+    dropout: Annotated[float | None, at_least(0, below=1)] = None
     """Share of values set to zero in training, not the network's own: new channels of a DenseNet, else features."""
     ttl_compress: bool = False
     """Add the 1x1x1 convolution after the concatenation that the authors' deleted code had (T3D only)."""
@@ -26,6 +28,15 @@ class ModelOptions:
     """Build the 2D twin: every kernel, stride and pool is 1 in time."""
     overrides: tuple[str, ...] = ()
     """Other literals of the network as NAME=JSON, such as ttl_width=64 or ttl_depths=[[1,3,3],[1,3,3],[1,3,3]]."""
+
+    def __post_init__(self) -> None:
+        for text in self.overrides:
+            try:
+                json.loads(text.partition("=")[2])
+            except ValueError:
+                raise ConfigError(
+                    f"--overrides {text!r} must be NAME=JSON, such as ttl_width=64 or blocks=[2,2,2,2]"
+                ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
