@@ -9,8 +9,9 @@ import torch
 from tyro.conf import Positional, arg
 
 from t3d.bench.steps import Shape, check_clips
+from t3d.bounds import at_least, check_bounds
 from t3d.commands.bench import device_of
-from t3d.config.fields import Accelerator, at_least
+from t3d.config.fields import Accelerator
 from t3d.errors import ConfigError
 from t3d.models.registry import architecture, native_input
 
@@ -62,23 +63,23 @@ class Options:
     optical-flow). A run of temporal-shapes (int8-accuracy)."""
     arch: tuple[str, ...] = ()
     """Networks; left out, t3d_121 and densenet3d_121 (train, infer), t3d_121 (growth, tricks), t3d_tiny (transfer)."""
-    batch_size: int | None = None
+    batch_size: Annotated[int | None, at_least(1)] = None
     """Clips of a step; left out, 4 (train, tricks), 1 and then 4 (infer), 1 (growth) or 16 (transfer)."""
-    num_frames: int | None = None
+    num_frames: Annotated[int | None, at_least(1)] = None
     """Frames of a clip; left out, 16."""
-    crop_size: int | None = None
+    crop_size: Annotated[int | None, at_least(1)] = None
     """Height and width of a clip; left out, 112, or 64 (growth)."""
-    clips: int | None = None
+    clips: Annotated[int | None, at_least(1)] = None
     """Clips of an epoch; left out, 192 (transfer)."""
     compile: bool = False
     """Also measure compiled steps, which take minutes to build (train)."""
-    resize: int = 256
+    resize: Annotated[int, at_least(1)] = 256
     """Short side of the pictures whose flow is computed (optical-flow)."""
     accelerator: Accelerator = "auto"
     """Where the networks are (train, infer, growth); the others are measured on the CPU."""
-    rounds: int | None = None
+    rounds: Annotated[int | None, at_least(1)] = None
     """Timed steps of each variant; the variants take turns. Left out, 5, 3 (growth) or 8 (prepared-forms)."""
-    threads: int | None = None
+    threads: Annotated[int | None, at_least(1)] = None
     """CPU threads of every variant; left out, one for each core."""
     output: Path | None = None
     """Folder for the record as Markdown and JSON, and for figures (growth)."""
@@ -86,8 +87,7 @@ class Options:
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        at_least(1, rounds=self.rounds, threads=self.threads, batch_size=self.batch_size, clips=self.clips)
-        at_least(1, num_frames=self.num_frames, crop_size=self.crop_size, resize=self.resize)
+        check_bounds(self)
         for name in sorted({name for flags in _FLAGS.values() for name in flags}):
             kinds = [kind for kind, flags in _FLAGS.items() if name in flags]
             if getattr(self, name) != getattr(Options, name) and self.kind not in kinds:

@@ -22,7 +22,7 @@ from t3d.bench.experiments import Experiment, Findings, Work, run_experiments
 from t3d.bench.rounds import Step, Variant
 from t3d.bench.tables import Row, Target
 from t3d.commands._datasets import BUILT_IN, resolve
-from t3d.config.presets import TRANSFER_PRESETS
+from t3d.config.presets import transfer_preset
 from t3d.data.clips import EpochSampler, TrainClips, collate_train
 from t3d.data.samples import Sample
 from t3d.models import create_model
@@ -65,7 +65,7 @@ class Setting:
 
 def run(options: Options) -> Findings:
     """Time epochs of the built-in videos, by the settings of the quick transfer."""
-    quick, count = TRANSFER_PRESETS["quick"].config, options.clips or _CLIPS
+    quick, count = transfer_preset("quick"), options.clips or _CLIPS
     videos = sorted(resolve(Path(BUILT_IN)).glob("train/*/*.mp4"))
     setting = Setting(
         videos=videos[:: max(1, len(videos) // count)][:count],

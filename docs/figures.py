@@ -1,4 +1,4 @@
-"""Make the pictures and generated tables of the docs: `make docs`."""
+"""Make the pictures of the docs: `make docs`."""
 
 from pathlib import Path
 
@@ -6,21 +6,16 @@ import torch
 from matplotlib.figure import Figure
 
 from t3d.data.shape_frames import SHAPE_PAIRS, draw_shape_video, shape_frames
-from t3d.models import describe_models
 
 DOCS = Path(__file__).resolve().parent
 NUM_FRAMES = 31
 SHOWN = range(0, NUM_FRAMES, 5)
-TABLE_HEAD = "| name | parameters | GFLOPs | native clip (C x T x H x W) |"
 
 
 def main() -> None:
-    """Write every generated file of this folder."""
+    """Write every picture."""
     (DOCS / "images").mkdir(exist_ok=True)
     film_strips().savefig(DOCS / "images" / "temporal-shapes.png", dpi=100)
-    networks = DOCS / "models.md"
-    text = networks.read_text(encoding="utf-8").partition(TABLE_HEAD)[0]
-    networks.write_text(text + models_table(), encoding="utf-8")
 
 
 def film_strips() -> Figure:
@@ -35,15 +30,6 @@ def film_strips() -> Figure:
         axes[row].set_title(f"{first}  (read from right to left: {second})", fontsize=10, loc="left")
         axes[row].axis("off")
     return figure
-
-
-def models_table() -> str:
-    """The list of networks as Markdown: what stands last in its file."""
-    lines = [TABLE_HEAD, "|---|---:|---:|---|"]
-    for row in describe_models():
-        size = " x ".join(map(str, row.input))
-        lines.append(f"| `{row.name}` | {row.parameters / 1e6:.3f} M | {row.gflops:.1f} | {size} |")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

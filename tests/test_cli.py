@@ -5,7 +5,8 @@ import pytest
 
 from program import Call
 from t3d import __version__
-from t3d.cli import COMMANDS
+from t3d.cli import COMMANDS, ExitCode
+from t3d.commands._checks import _CHECKS
 
 
 def _modules_after(code: str) -> set[str]:
@@ -41,6 +42,16 @@ def test_command_has_help(name: str, t3d: Call) -> None:
     outcome = t3d(*name.split(), "--help")
     assert outcome.code == 0
     assert f"usage: t3d {name}" in outcome.out
+
+
+def test_help_says_what_exit_codes_mean(t3d: Call) -> None:
+    out = t3d("--help").out
+    assert [code.meaning for code in ExitCode if code.meaning not in out] == []
+    assert [int(code) for code in ExitCode] == [0, 1, 2, 130]
+
+
+def test_every_command_is_checked_at_sight() -> None:
+    assert _CHECKS.keys() == COMMANDS.keys()
 
 
 def test_version(t3d: Call) -> None:

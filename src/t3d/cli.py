@@ -1,7 +1,4 @@
-"""The command line: parse, run one command, print what it found, turn errors into one line and an exit code.
-
-Exit codes: 0 done; 1 done, but some videos could not be decoded; 2 the user's input is wrong; 130 interrupted.
-"""
+"""The command line: parse, run one command, print what it found, turn errors into one line and an exit code."""
 
 import io
 import os
@@ -10,15 +7,32 @@ import sys
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from enum import IntEnum
 from importlib import import_module
 from typing import Any, NoReturn
 
 from t3d import __version__
-from t3d.errors import T3DError, WorkerError
+from t3d.errors import T3DError, WorkerError, unknown
 from t3d.system import interruptible, is_first_process, was_interrupted
 from t3d.workers import explain_death, no_worker_left
 
-FAILED_VIDEOS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str) -> "ExitCode":
+        """A number that says what it means."""
+        code = int.__new__(cls, number)
+        code._value_ = number
+        code.meaning = meaning
+        return code
+
+    DONE = 0, "done"
+    FAILED_VIDEOS = 1, "done, but some videos could not be decoded or prepared, or groups are shared"
+    BAD_INPUT = 2, "a flag, name, path or file is wrong: one line says which, and what to do"
+    INTERRUPTED = 130, "interrupted by Ctrl-C or SIGTERM; most commands go on where they were"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +109,18 @@ def _guarded(given: list[str]) -> int:
         except T3DError as error:
             go_on = _go_on(given) if isinstance(error, WorkerError) else ""
             print(f"t3d: error: {_own_words(error)}{go_on}", file=sys.stderr)
-            return BAD_INPUT
+            return ExitCode.BAD_INPUT
         except KeyboardInterrupt:
             return _interrupted(given)
         except BrokenPipeError:  # of stdout: its reader, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return ExitCode.DONE
         except OSError as error:
             if was_interrupted():
                 return _interrupted(given)
             where = "" if error.filename is None else f"{error.filename}: "
             print(f"t3d: error: {where}{error.strerror or error}", file=sys.stderr)
-            return BAD_INPUT
+            return ExitCode.BAD_INPUT
         except Exception:  # what a library makes of a signal, in an import, say
             if was_interrupted():
                 return _interrupted(given)
@@ -116,7 +130,7 @@ def _guarded(given: list[str]) -> int:
 def _interrupted(given: list[str]) -> int:
     if is_first_process():
         print(f"t3d: interrupted{_go_on(given)}", file=sys.stderr)
-    return INTERRUPTED
+    return ExitCode.INTERRUPTED
 
 
 def _go_on(given: list[str]) -> str:
@@ -137,10 +151,13 @@ def _run(given: list[str]) -> int:
         return 0
     verb, flags = _split(given)
     if verb not in COMMANDS:
-        close = _closest(verb)
-        raise T3DError(f"unknown command {verb!r}{close}; choose from {', '.join(COMMANDS)}")
+        raise T3DError(unknown("command", verb, COMMANDS))
     command = COMMANDS[verb]
     config = _parse(verb, command, flags)
+    if is_first_process():
+        from t3d.commands._checks import check
+
+        check(verb, config)
     module = import_module(f"t3d.commands.{command.module}")
     with_command = {} if verb in ("models", "data", "compare") else {"command": shlex.join(["t3d", *given])}
     run: Callable[..., Any] = module.run
@@ -202,13 +219,9 @@ def _help() -> str:
             "",
             *lines,
             "",
+            "exit codes:",
+            *(f"  {code.value:<{width}}  {code.meaning}" for code in ExitCode),
+            "",
             "`t3d COMMAND --help` lists a command's flags. Start with `t3d demo`.",
         ]
     )
-
-
-def _closest(verb: str) -> str:
-    from difflib import get_close_matches
-
-    matches = get_close_matches(verb, COMMANDS, n=1)
-    return f" (perhaps {matches[0]!r}?)" if matches else ""

@@ -3,6 +3,9 @@
 Nothing here prints or exits: `t3d.cli` turns a `T3DError` into one line and an exit code.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class T3DError(Exception):
     """Something the user can fix; the message is one line."""
@@ -26,3 +29,11 @@ class CheckpointError(T3DError):
 
 class WorkerError(T3DError):
     """A process that this one had started ended early, such as for want of memory; what was done is kept."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is nothing of this name, which known name comes nearest, and which there are."""
+    names = list(known)
+    nearest = get_close_matches(name, names, n=1)
+    hint = f" (perhaps {nearest[0]!r}?)" if nearest else ""
+    return f"unknown {what} {name!r}{hint}; choose from {', '.join(names)}"

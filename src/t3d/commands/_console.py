@@ -4,14 +4,15 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from t3d.system import is_first_process
-from t3d.training.loop import MEASURES
-from t3d.training.loop import Progress as TrainingProgress
+
+if TYPE_CHECKING:
+    import t3d.training.loop  # which imports PyTorch
 
 Item = TypeVar("Item")
 
@@ -61,6 +62,8 @@ class TrainingReporter:
     def __init__(
         self, progress: Progress, *, num_steps: int, num_epochs: int, first_step: int, measure: str = "top1"
     ) -> None:
+        from t3d.training.loop import MEASURES
+
         self.progress = progress
         self.measure = measure
         self.written = MEASURES[measure]
@@ -69,7 +72,7 @@ class TrainingReporter:
         self.first_step = first_step
         self.started = time.monotonic()
 
-    def step(self, progress: TrainingProgress) -> None:
+    def step(self, progress: "t3d.training.loop.Progress") -> None:
         """Move the bar."""
         self.progress.update(self.progress.task_ids[0], completed=progress.step)
 

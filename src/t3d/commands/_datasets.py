@@ -9,20 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t3d.commands._checks import check_data
 from t3d.commands._console import bar, say
 from t3d.commands._output import alone, make_folder
+from t3d.config.fields import BUILT_IN
 from t3d.data.formats import load_videos
-from t3d.data.reencoded import read_description
 from t3d.data.samples import Subset, VideoList
-from t3d.errors import DataError
 from t3d.video.spec import PixelSpec
 
 if TYPE_CHECKING:
     from t3d.data.clips import OpenVideo
 else:
     OpenVideo = Callable
-
-BUILT_IN = "temporal-shapes"
 
 
 def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -> VideoList:
@@ -38,11 +36,7 @@ def resolve(data: Path) -> Path:
     """
     if str(data) == BUILT_IN:
         return _render(cache_folder() / BUILT_IN)
-    if not data.exists():
-        raise DataError(f"{data}: no such folder or file; give videos, or {BUILT_IN} for the built-in ones")
-    folder = data if data.is_dir() else data.parent
-    if read_description(folder).get("complete") is False:
-        raise DataError(f"{folder}: was not prepared to its end; repeat the t3d data prepare that was interrupted")
+    check_data(data)
     return data
 
 

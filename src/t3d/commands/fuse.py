@@ -10,8 +10,7 @@ from t3d.evaluation.fusion import aligned, choose_weights, mix
 from t3d.evaluation.metrics import summarise
 from t3d.evaluation.provenance import fusion_facts
 from t3d.evaluation.results import read_predicted
-from t3d.models.checkpoints import WEIGHTS_NAME
-from t3d.run_files import versions
+from t3d.run_files import WEIGHTS_NAME, versions
 
 
 def run(config: FuseConfig, *, command: str) -> dict[str, Any]:

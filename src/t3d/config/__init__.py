@@ -1,7 +1,7 @@
-"""What each command can be told, and the defaults; the presets of a training are in `t3d.config.presets`.
+"""What each command can be told, and the defaults; presets are in `t3d.config.presets`.
 
-Field docstrings become the help of the command line. Only `t3d.cli` and `t3d.commands` see these classes; below them go
-plain arguments and the small value objects of `t3d.video.spec`. Nothing here imports torch, so `--help` is instant.
+Field docstrings become the help of the command line, and a range stands at its field (`t3d.bounds`). Only `t3d.cli` and
+`t3d.commands` see these classes. Nothing here imports PyTorch, so that `--help` is instant.
 """
 
 from t3d.config.fields import (
@@ -31,42 +31,3 @@ from t3d.config.options import (
 from t3d.config.scoring import CompareConfig, EvaluateConfig, FuseConfig, PredictConfig, ScoringOptions
 from t3d.config.tools import BenchConfig, ConvertConfig, DataConfig, ExportConfig, ModelsConfig, PrepareConfig
 from t3d.config.training import DemoConfig, LearningConfig, PipelineConfig, TrainConfig, TransferConfig
-
-__all__ = [
-    "Accelerator",
-    "Backend",
-    "BenchConfig",
-    "BenchKind",
-    "CompareConfig",
-    "ConvertConfig",
-    "DataConfig",
-    "DemoConfig",
-    "EngineName",
-    "EvaluateConfig",
-    "ExportConfig",
-    "ExportPrecision",
-    "ExportTarget",
-    "Format",
-    "FuseConfig",
-    "LabelOptions",
-    "Layout",
-    "LearningConfig",
-    "ModelOptions",
-    "ModelsConfig",
-    "OptimizerOptions",
-    "PairOptions",
-    "Pipeline",
-    "PipelineConfig",
-    "Precision",
-    "PredictConfig",
-    "PrepareConfig",
-    "ProbeOptions",
-    "RunOptions",
-    "ScheduleOptions",
-    "ScoringOptions",
-    "SelectionOptions",
-    "StartOptions",
-    "TeacherOptions",
-    "TrainConfig",
-    "TransferConfig",
-]

@@ -1,23 +1,27 @@
-"""Values that flags choose from, and their checks."""
+"""What flags choose from.
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+The tables are with the code they choose from, which imports PyTorch; `t3d --help` and the answer to a typo must not
+wait for it. A test holds each list here against its table.
+"""
 
-from t3d.errors import ConfigError
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from t3d.bounds import at_least, between, per_core
 from t3d.inference.backends import BACKENDS
 
-Format = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
+Format = Literal["csv", "ucf101", "hmdb51", "kinetics", "folder"]
+"""Of `t3d.data.formats`."""
 
+BUILT_IN = "temporal-shapes"
+"""DATA that is made on first use."""
 
 Accelerator = Literal["auto", "cpu", "cuda"]
 
-
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-
+"""Of `t3d.inference.open`."""
 
 Backend = Literal["pyav", "torchcodec"]
-
+"""Of `t3d.video.decode`."""
 
 if TYPE_CHECKING:
     EngineName: TypeAlias = str
@@ -42,39 +46,56 @@ Layout = Literal[
     "c3d_jfzhang",
     "c3d_mmaction2",
 ]
-
+"""Of `t3d.models.layouts`, and `auto`."""
 
 Pipeline = Literal["scratch", "transfer", "ft-transfer", "inflation"]
-
+"""Of `t3d.commands.pipeline`."""
 
 BenchKind = Literal["infer", "train"]
 
+Workers = Annotated[int, at_least(0), per_core(4)]
+"""Processes that decode."""
 
-def check_named_once(runs: tuple[Path, ...]) -> None:
-    """Refuse a run that is named twice."""
-    if len({path.resolve() for path in runs}) < len(runs):
-        raise ConfigError("a run is named twice; name each once")
+Seed = Annotated[int, between(0, 2**32 - 1)]
+"""What PyTorch takes."""
 
+ARCHITECTURES = (
+    "c3d",
+    "c3d_tiny",
+    "densenet3d_121",
+    "densenet3d_161",
+    "densenet3d_169",
+    "densenet3d_201",
+    "densenet3d_tiny",
+    "i3d",
+    "inception3d",
+    "inception3d_ttl",
+    "inception3d_tiny",
+    "inception3d_tiny_ttl",
+    "r3d_18",
+    "resnet3d_10",
+    "resnet3d_18",
+    "resnet3d_34",
+    "resnet3d_38",
+    "resnet3d_50",
+    "resnet3d_50_ttl",
+    "resnet3d_101",
+    "resnet3d_tiny",
+    "resnet3d_tiny_ttl",
+    "t3d_121",
+    "t3d_161",
+    "t3d_169",
+    "t3d_201",
+    "t3d_tiny",
+)
+"""Names in `t3d.models.registry`."""
 
-def check_workers(workers: int) -> None:
-    """Refuse what would fill the memory long before it decodes anything: each worker takes some 300 MB."""
-    at_least(0, workers=workers)
-    most = 4 * (os.cpu_count() or 1)
-    if workers > most:
-        raise ConfigError(
-            f"--workers {workers} is too many for this machine; use at most {most}, one for each core is best"
-        )
-
-
-def at_least(smallest: int, **values: int | float | None) -> None:
-    """Refuse numbers below the smallest; what is left out passes."""
-    for name, value in values.items():
-        if value is not None and not value >= smallest:  # so that not-a-number is refused, too
-            raise ConfigError(f"--{name.replace('_', '-')} {value} must be at least {smallest}")
-
-
-def share(**values: int | float | None) -> None:
-    """Refuse what is no share of a whole; what is left out passes."""
-    for name, value in values.items():
-        if value is not None and not 0 <= value <= 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} must lie between 0 and 1")
+TEACHERS = (
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "efficientnet_lite0",
+    "colour_statistics",
+)
+"""Names in `t3d.transfer.teachers`."""

@@ -1,9 +1,9 @@
-"""Named sets of defaults for trainings and transfers, each with its command, its time and what to expect."""
+"""Named sets of defaults, each with its command, its time and what to expect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from t3d.config import (
     ModelOptions,
@@ -18,14 +18,14 @@ from t3d.config import (
     TrainConfig,
     TransferConfig,
 )
-from t3d.errors import ConfigError
+from t3d.errors import ConfigError, unknown
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 
-Config = TypeVar("Config", TrainConfig, TransferConfig)
+Config = TypeVar("Config", TrainConfig, TransferConfig, PipelineConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset(Generic[Config]):
+class Preset:
     """Defaults for one job, with what to expect of them."""
 
     command: str
@@ -34,15 +34,16 @@ class Preset(Generic[Config]):
     """How long it takes."""
     expected: str
     """What it reaches, and who says so."""
-    config: Config
+    config: TrainConfig | TransferConfig | PipelineConfig
 
 
-_PLACEHOLDER = Path("DATA")
+_DATA = Path("DATA")
+"""What a user always names."""
 
-_PAPER = TrainConfig(data=_PLACEHOLDER, preset="paper-kinetics")
+_PAPER = TrainConfig(data=_DATA, preset="paper-kinetics")
 
-QUICK = TrainConfig(
-    data=_PLACEHOLDER,
+_QUICK = TrainConfig(
+    data=_DATA,
     model=ModelOptions(arch="t3d_tiny"),
     clip=ClipSpec(num_frames=16, frame_stride=2),
     pixels=PixelSpec(resize=64, crop_size=64),
@@ -52,26 +53,29 @@ QUICK = TrainConfig(
     selection=SelectionOptions(select_on="none"),
 )
 
-PRESETS: Mapping[str, Preset[TrainConfig]] = {
-    "quick": Preset(
+_QUICK_TEACHER = TeacherOptions(teacher="efficientnet_lite0", teacher_size=64, pictures=4, windows=4)
+_PAPER_TEACHER = TeacherOptions(live=True)
+
+PRESETS: Mapping[tuple[str, str], Preset] = {
+    ("train", "quick"): Preset(
         command="t3d train DATA",
         time="minutes on two CPU cores for a few hundred short videos",
         expected="see docs/results: measured on four actions of nine people",
-        config=QUICK,
+        config=_QUICK,
     ),
-    "paper-kinetics": Preset(
+    ("train", "paper-kinetics"): Preset(
         command="t3d train DATA --preset paper-kinetics --arch t3d_121 --devices 8 --batch-size 8",
         time="not measured here; 200 epochs of about 240 000 videos are a matter of weeks on eight GPUs",
         expected="62.2 % video top-1 on Kinetics-400 (published; not reproduced here)",
         config=_PAPER,
     ),
-    "paper-ucf101-scratch": Preset(
+    ("train", "paper-ucf101-scratch"): Preset(
         command="t3d train UCF-101 --preset paper-ucf101-scratch --arch t3d_121 --split 1",
         time="not measured here; about 9 500 videos an epoch, 200 epochs: days on one GPU",
         expected="69.1 to 71.4 % video top-1 on split 1 (published; not reproduced here)",
         config=replace(_PAPER, preset="paper-ucf101-scratch", clip=ClipSpec(num_frames=32, frame_stride=2)),
     ),
-    "paper-finetune": Preset(
+    ("train", "paper-finetune"): Preset(
         command="t3d train UCF-101 --preset paper-finetune --init runs/kinetics --split 1",
         time="not measured here; hours on one GPU",
         expected="90.3 % on UCF101, 59.2 % on HMDB51, mean of three splits (published; not reproduced here)",
@@ -84,35 +88,31 @@ PRESETS: Mapping[str, Preset[TrainConfig]] = {
             selection=SelectionOptions(select_on="none"),
         ),
     ),
-}
-
-
-TRANSFER_PRESETS: Mapping[str, Preset[TransferConfig]] = {
-    "quick": Preset(
+    ("transfer", "quick"): Preset(
         command="t3d transfer DATA",
         time="minutes on two CPU cores for a few hundred short videos",
         expected="see docs/results: pairs of held-out videos matched, and what it brings afterwards",
         config=TransferConfig(
-            data=_PLACEHOLDER,
-            teacher=TeacherOptions(teacher="efficientnet_lite0", teacher_size=64, pictures=4, windows=4),
+            data=_DATA,
+            teacher=_QUICK_TEACHER,
             pairs=PairOptions(matcher_norm=True),
-            model=QUICK.model,
-            clip=QUICK.clip,
-            pixels=QUICK.pixels,
-            augment=QUICK.augment,
+            model=_QUICK.model,
+            clip=_QUICK.clip,
+            pixels=_QUICK.pixels,
+            augment=_QUICK.augment,
             optimizer=OptimizerOptions(batch_size=32, lr=0.05, ema_decay=0.98),
             schedule=ScheduleOptions(epochs=8, min_steps=600, schedule="cosine", warmup_steps=50),
             run=RunOptions(bad_videos="skip"),
         ),
     ),
-    "paper-transfer": Preset(
+    ("transfer", "paper-transfer"): Preset(
         command="t3d transfer VIDEOS --preset paper-transfer --arch t3d_121 --devices 8 --batch-size 4",
         time="not measured here; 150 epochs of about 500 000 clips are a matter of weeks on eight GPUs",
         expected="then 91.7 % on UCF101, 61.1 % on HMDB51, not 90.3 and 59.2 (published; not reproduced here)",
         config=TransferConfig(
-            data=_PLACEHOLDER,
+            data=_DATA,
             preset="paper-transfer",
-            teacher=TeacherOptions(live=True),
+            teacher=_PAPER_TEACHER,
             pairs=PairOptions(negatives="independent"),
             augment=AugmentSpec(crop="random"),
             optimizer=OptimizerOptions(batch_size=32),
@@ -120,38 +120,28 @@ TRANSFER_PRESETS: Mapping[str, Preset[TransferConfig]] = {
             run=RunOptions(bad_videos="skip"),
         ),
     ),
-}
-
-
-FLOW_PRESETS: Mapping[str, PipelineConfig] = {
-    "quick": PipelineConfig(
-        pipeline="transfer",
-        data=_PLACEHOLDER,
-        teacher=TRANSFER_PRESETS["quick"].config.teacher,
-        model=QUICK.model,
-        clip=QUICK.clip,
-        pixels=QUICK.pixels,
-        augment=QUICK.augment,
+    ("pipeline", "quick"): Preset(
+        command="t3d pipeline transfer DATA",
+        time="minutes on two CPU cores for a few hundred short videos, for each step",
+        expected="see docs/results: what a transfer brings over training from scratch",
+        config=PipelineConfig(
+            pipeline="transfer",
+            data=_DATA,
+            teacher=_QUICK_TEACHER,
+            model=_QUICK.model,
+            clip=_QUICK.clip,
+            pixels=_QUICK.pixels,
+            augment=_QUICK.augment,
+        ),
     ),
-    "paper": PipelineConfig(
-        pipeline="transfer",
-        data=_PLACEHOLDER,
-        preset="paper",
-        teacher=TRANSFER_PRESETS["paper-transfer"].config.teacher,
+    ("pipeline", "paper"): Preset(
+        command="t3d pipeline ft-transfer UCF-101 --unlabelled VIDEOS --large KINETICS --preset paper --arch t3d_121",
+        time="not measured here; the sum of its steps, which are the presets above",
+        expected="see the presets of its steps",
+        config=PipelineConfig(pipeline="transfer", data=_DATA, preset="paper", teacher=_PAPER_TEACHER),
     ),
 }
-"""What all steps of a pipeline share; the rest is that of the presets of each step."""
-
-
-def pipeline_preset(name: str) -> PipelineConfig:
-    """Defaults of a named preset of `t3d pipeline`; its `pipeline` and `data` are placeholders.
-
-    Raises:
-        ConfigError: No preset has this name.
-    """
-    if name not in FLOW_PRESETS:
-        raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(FLOW_PRESETS)}")
-    return FLOW_PRESETS[name]
+"""By command and name. What the steps of a pipeline do not share comes from the presets of each step."""
 
 
 def preset(name: str) -> TrainConfig:
@@ -160,7 +150,7 @@ def preset(name: str) -> TrainConfig:
     Raises:
         ConfigError: No preset has this name.
     """
-    return _named(name, PRESETS)
+    return _named("train", name, TrainConfig)
 
 
 def transfer_preset(name: str) -> TransferConfig:
@@ -169,10 +159,26 @@ def transfer_preset(name: str) -> TransferConfig:
     Raises:
         ConfigError: No preset has this name.
     """
-    return _named(name, TRANSFER_PRESETS)
+    return _named("transfer", name, TransferConfig)
 
 
-def _named(name: str, presets: Mapping[str, Preset[Config]]) -> Config:
-    if name not in presets:
-        raise ConfigError(f"unknown preset {name!r}; choose from {', '.join(presets)}")
-    return presets[name].config
+def pipeline_preset(name: str) -> PipelineConfig:
+    """Defaults of a named preset of `t3d pipeline`; its `pipeline` and `data` are placeholders.
+
+    Raises:
+        ConfigError: No preset has this name.
+    """
+    return _named("pipeline", name, PipelineConfig)
+
+
+def preset_names(command: str) -> tuple[str, ...]:
+    """The presets of a command; none where it has no flag of that name."""
+    return tuple(name for verb, name in PRESETS if verb == command)
+
+
+def _named(command: str, name: str, kind: type[Config]) -> Config:
+    if (command, name) not in PRESETS:
+        raise ConfigError(unknown("preset", name, preset_names(command)))
+    config = PRESETS[command, name].config
+    assert isinstance(config, kind)
+    return config

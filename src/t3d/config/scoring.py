@@ -7,16 +7,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from t3d.config.fields import (
-    Accelerator,
-    Backend,
-    EngineName,
-    Format,
-    Precision,
-    at_least,
-    check_named_once,
-    check_workers,
-)
+from t3d.bounds import at_least, check_bounds
+from t3d.config.fields import Accelerator, Backend, EngineName, Format, Precision, Workers
 from t3d.errors import ConfigError
 from t3d.video.spec import ViewSpec
 
@@ -26,7 +18,7 @@ class ScoringOptions:
     """How a video becomes clips and scores."""
 
     views: ViewSpec = field(default_factory=ViewSpec)
-    workers: int = 2
+    workers: Workers = 2
     """Processes that decode videos."""
     accelerator: Accelerator = "auto"
     """Where to compute."""
@@ -39,7 +31,7 @@ class ScoringOptions:
     """Library that decodes videos."""
 
     def __post_init__(self) -> None:
-        check_workers(self.workers)
+        check_bounds(self)
         if self.engine not in ("auto", "torch") and self.accelerator == "cuda":
             raise ConfigError(f"--engine {self.engine} computes on the CPU; leave out --accelerator cuda")
 
@@ -64,12 +56,12 @@ class EvaluateConfig:
     """Layout of DATA, where it is not recognised by itself."""
     predictions: Literal["csv", "parquet"] = "csv"
     """File format of the predictions."""
-    devices: int = 1
+    devices: Annotated[int, at_least(1)] = 1
     """Devices on this machine, one process each."""
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
 
     def __post_init__(self) -> None:
-        at_least(1, devices=self.devices)
+        check_bounds(self)
         if self.devices > 1 and self.scoring.engine not in ("auto", "torch"):
             raise ConfigError(f"--devices {self.devices}: --engine {self.scoring.engine} uses one; leave it out")
 
@@ -88,7 +80,7 @@ class FuseConfig:
     def __post_init__(self) -> None:
         if len(self.runs) < 2:
             raise ConfigError("give two run folders or more to fuse, such as: t3d fuse runs/rgb runs/flow")
-        check_named_once(self.runs)
+        _check_named_once(self.runs)
         if self.output.resolve() in [path.resolve() for path in self.runs]:
             raise ConfigError(f"--output {self.output}: is one of the runs; name another folder")
         if self.weights and len(self.weights) != len(self.runs):
@@ -105,7 +97,7 @@ class PredictConfig:
     """Run folder, weights file, or what `t3d export` wrote."""
     files: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE")] = ()
     """Videos, or folders of videos."""
-    top: int = 5
+    top: Annotated[int, at_least(1)] = 5
     """Classes listed for each video."""
     json: bool = False
     """Print JSON."""
@@ -116,7 +108,7 @@ class PredictConfig:
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
 
     def __post_init__(self) -> None:
-        at_least(1, top=self.top)
+        check_bounds(self)
         if not self.files:
             raise ConfigError("give videos or folders of videos to predict, such as: t3d predict RUN clip.mp4")
         if self.json and self.csv:
@@ -141,6 +133,11 @@ class CompareConfig:
     def __post_init__(self) -> None:
         if not self.runs:
             raise ConfigError("give run folders to compare, such as runs/split1 runs/split2 runs/split3")
-        check_named_once(self.runs)
+        _check_named_once(self.runs)
         if self.baseline is not None and self.baseline not in self.runs:
             raise ConfigError(f"--baseline {self.baseline} is none of the runs; name it among them, too")
+
+
+def _check_named_once(runs: tuple[Path, ...]) -> None:
+    if len({path.resolve() for path in runs}) < len(runs):
+        raise ConfigError("a run is named twice; name each once")

@@ -6,23 +6,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from t3d.config.fields import (
-    Accelerator,
-    Backend,
-    BenchKind,
-    ExportPrecision,
-    ExportTarget,
-    Format,
-    Layout,
-    at_least,
-    check_workers,
-)
+from t3d.bounds import at_least, between, check_bounds, even, per_core
+from t3d.config.fields import Accelerator, Backend, BenchKind, ExportPrecision, ExportTarget, Format, Layout
 from t3d.errors import ConfigError
 from t3d.inference.backends import backend_for_target
-
-_WORST_CRF = 51
-_SMALLEST_SIDE = 16
-"""Encoders take nothing smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +49,9 @@ class ExportConfig:
     calibration: Path | None = None
     """Labelled videos whose training list gives the clips of int8, and those compared; left out, those the run was
     trained on for int8, and noise for the others."""
-    calibration_clips: int | None = None
+    calibration_clips: Annotated[int | None, at_least(1)] = None
     """Clips that int8 is fitted to; left out, 128."""
-    tolerance: float | None = None
+    tolerance: Annotated[float | None, at_least(0)] = None
     """Largest difference of a logit from PyTorch in float32 that is let pass, as a share of the largest; left out,
     0.0001 for float32, 0.05 for bf16, and for int8 0.1 with the same likeliest class for nine clips of ten."""
     backend: Backend = "pyav"
@@ -73,8 +60,7 @@ class ExportConfig:
     """Replace what is there under the name of the file."""
 
     def __post_init__(self) -> None:
-        at_least(1, calibration_clips=self.calibration_clips)
-        at_least(0, tolerance=self.tolerance)
+        check_bounds(self)
         able = backend_for_target(self.target).precisions
         if self.precision not in able:
             raise ConfigError(f"--precision {self.precision}: --to {self.target} computes in {' or '.join(able)}")
@@ -104,29 +90,23 @@ class PrepareConfig:
     """Folder or CSV/Parquet file of videos, or `temporal-shapes`."""
     output: Annotated[Positional[Path], arg(metavar="OUT")]
     """Folder for the copy, which is used as DATA was; what is in it already is not made again."""
-    short_side: int = 256
+    short_side: Annotated[int, at_least(16), even()] = 256
     """Pixels; what trainings are given as --resize, for then they need not resize."""
-    keyframes: int = 8
+    keyframes: Annotated[int, at_least(1)] = 8
     """Frames from one keyframe to the next; fewer are faster to jump to and take more space."""
-    crf: int = 23
+    crf: Annotated[int, between(0, 51)] = 23
     """Quality, as x264 counts it: 18 is visually lossless, 51 the worst."""
     trim: bool = False
     """Keep only what lies between `start` and `end` of a CSV or Parquet file, each part as a file of its own."""
     format: Format | None = None
     """Layout of DATA, where it is not recognised by itself."""
-    workers: int | None = None
+    workers: Annotated[int | None, at_least(0), per_core(4)] = None
     """Processes; left out, one for each core."""
     overwrite: bool = False
     """Begin anew where OUT was prepared from another source or with other flags."""
 
     def __post_init__(self) -> None:
-        if self.workers is not None:
-            check_workers(self.workers)
-        at_least(1, keyframes=self.keyframes)
-        if not 0 <= self.crf <= _WORST_CRF:
-            raise ConfigError(f"--crf {self.crf} must lie between 0 and {_WORST_CRF}")
-        if self.short_side < _SMALLEST_SIDE or self.short_side % 2:
-            raise ConfigError(f"--short-side {self.short_side} must be even, and at least {_SMALLEST_SIDE}")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +117,7 @@ class ModelsConfig:
     """Names of the networks to list; left out, all."""
     measure: bool = False
     """Also measure milliseconds and peak memory of a clip, at the native input and at one common to all (minutes)."""
-    input: tuple[int, int, int] | None = None
+    input: Annotated[tuple[int, int, int] | None, at_least(1)] = None
     """Frames, height and width of the common input; with --measure 16 112 112 where left out."""
     output: Path | None = None
     """Markdown file for the table."""
@@ -145,8 +125,7 @@ class ModelsConfig:
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        if self.input is not None and min(self.input) < 1:
-            raise ConfigError(f"--input {' '.join(map(str, self.input))} must be three lengths of at least 1")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,19 +138,19 @@ class BenchConfig:
     """Run folder whose network and clips are measured, instead of --arch (infer)."""
     arch: tuple[str, ...] = ()
     """Networks of random weights; left out, t3d_121."""
-    batch_size: int | None = None
+    batch_size: Annotated[int | None, at_least(1)] = None
     """Clips of a step; left out, 4 (train), or 1 and then 4 (infer)."""
-    num_frames: int | None = None
+    num_frames: Annotated[int | None, at_least(1)] = None
     """Frames of a clip; left out, 16, or those of RUN."""
-    crop_size: int | None = None
+    crop_size: Annotated[int | None, at_least(1)] = None
     """Height and width of a clip; left out, 112, or those of RUN."""
     compile: bool = False
     """Also measure compiled steps, which take minutes to build (train)."""
     accelerator: Accelerator = "auto"
     """Where the networks are."""
-    rounds: int | None = None
+    rounds: Annotated[int | None, at_least(1)] = None
     """Timed steps of each variant; the variants take turns. Left out, 5."""
-    threads: int | None = None
+    threads: Annotated[int | None, at_least(1)] = None
     """CPU threads of every variant; left out, one for each core."""
     output: Path | None = None
     """Folder for the record as Markdown and JSON."""
@@ -179,8 +158,7 @@ class BenchConfig:
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        at_least(1, rounds=self.rounds, threads=self.threads, batch_size=self.batch_size)
-        at_least(1, num_frames=self.num_frames, crop_size=self.crop_size)
+        check_bounds(self)
         if self.compile and self.kind != "train":
             raise ConfigError(f"--compile is for t3d bench train, not for {self.kind}; leave it out")
         if self.run is not None and self.kind != "infer":

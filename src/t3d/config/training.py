@@ -6,7 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from t3d.config.fields import Format, Pipeline, at_least, check_workers, share
+from t3d.bounds import at_least, check_bounds
+from t3d.config.fields import Format, Pipeline, Seed
 from t3d.config.options import (
     LabelOptions,
     ModelOptions,
@@ -112,7 +113,7 @@ class PipelineConfig:
     """Set of defaults: quick or paper."""
     split: int = 1
     """Number of the official split of DATA, or of the fold where there is none."""
-    updates: int | None = None
+    updates: Annotated[int | None, at_least(1)] = None
     """Updates of every step, instead of what the preset says."""
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -122,7 +123,8 @@ class PipelineConfig:
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
-        at_least(1, updates=self.updates)
+        check_bounds(self)
+        _check_flow(self.clip, self.pixels, self.augment)
         if (self.pipeline == "ft-transfer") != (self.large is not None):
             raise ConfigError("--large DATA belongs to the pipeline ft-transfer, and only to it")
         if self.unlabelled is not None and "transfer" not in self.pipeline:
@@ -139,28 +141,19 @@ class DemoConfig:
 
     output: Path = Path("runs/demo")
     """Folder for the run."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the run."""
     shuffle_frames: bool = False
     """Control: permute the frames of every clip, in training and testing, so that only appearance is left."""
 
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
-def _check_learning(config: "LearningConfig") -> None:
-    optimizer, schedule, run = config.optimizer, config.schedule, config.run
-    at_least(1, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate, epochs=schedule.epochs)
-    at_least(1, max_steps=schedule.max_steps, step_epochs=schedule.step_epochs)
-    at_least(1, early_stop_epochs=schedule.early_stop_epochs)
-    at_least(1, devices=run.devices, nodes=run.nodes, checkpoint_steps=run.checkpoint_steps)
-    check_workers(run.workers)
-    at_least(0, warmup_steps=schedule.warmup_steps, min_steps=schedule.min_steps)
-    at_least(0, plateau_patience=schedule.plateau_patience, seed=run.seed)
-    at_least(0, lr=optimizer.lr, weight_decay=optimizer.weight_decay, clip_norm=optimizer.clip_norm)
-    share(momentum=optimizer.momentum, ema_decay=optimizer.ema_decay, decay_factor=schedule.decay_factor)
+
+def _check_learning(config: LearningConfig) -> None:
+    check_bounds(config)
     _check_flow(config.clip, config.pixels, config.augment)
-    if run.seed >= 2**32:
-        raise ConfigError(f"--seed {run.seed} must be below 2**32")
-    if optimizer.clip_norm == 0:
-        raise ConfigError("--clip-norm 0 would stop all learning; leave it out, or use 1")
+    run = config.run
     if run.recompute and run.compile:
         raise ConfigError("--recompute changes nothing with --compile, which sees the plain layers; give one")
     if run.recompute and run.plain:
@@ -171,16 +164,11 @@ def _check_learning(config: "LearningConfig") -> None:
 
 def _check_train(config: TrainConfig) -> None:
     start, labels, schedule = config.start, config.labels, config.schedule
-    at_least(0, freeze=start.freeze)
-    at_least(1, labels_per_class=labels.labels_per_class)
-    share(layer_decay=start.layer_decay, label_smoothing=labels.label_smoothing, train_fraction=labels.train_fraction)
     needs_validation = {"--schedule plateau": schedule.schedule == "plateau"}
     needs_validation["--early-stop-epochs"] = schedule.early_stop_epochs is not None
     for flag, wanted in needs_validation.items():
         if wanted and config.selection.select_on == "none":
             raise ConfigError(f"{flag} watches validation loss, but --select-on is none; use --select-on validation")
-    if not 0 < config.selection.validation_fraction < 1:
-        raise ConfigError(f"--validation-fraction {config.selection.validation_fraction} must lie between 0 and 1")
     if config.recompute_segments and not config.segments.enabled:
         raise ConfigError("--recompute-segments goes through several segments one by one; give --segments 2 or more")
     if config.recompute_segments and config.run.compile:
@@ -196,11 +184,8 @@ def _check_train(config: TrainConfig) -> None:
 
 def _check_transfer(config: TransferConfig) -> None:
     teacher, pairs = config.teacher, config.pairs
-    at_least(1, teacher_size=teacher.teacher_size, pictures=teacher.pictures, windows=teacher.windows)
-    at_least(2, batch_size=config.optimizer.batch_size)
-    at_least(0, contrastive=pairs.contrastive)
-    if not 0 < pairs.holdout_fraction < 1:
-        raise ConfigError(f"--holdout-fraction {pairs.holdout_fraction} must lie between 0 and 1")
+    if config.optimizer.batch_size < 2:
+        raise ConfigError(f"--batch-size {config.optimizer.batch_size} must be at least 2: clips are told from others")
     if pairs.contrastive and pairs.negatives == "independent":
         raise ConfigError("--contrastive wants each clip with its own pictures; use --negatives in-batch")
     if teacher.live and pairs.control == "shuffled-pairs":

@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from t3d.errors import CheckpointError, ConfigError
 from t3d.files import complete
 from t3d.models import create_model
-from t3d.run_files import WEIGHTS_NAME
+from t3d.run_files import card_text, weights_file
 from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec
 
 SCHEMA_VERSION = 1
-_EXPORTED = (".xml", ".onnx", ".pt2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,41 +91,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard]:
         CheckpointError: The file is missing, damaged, or was not written by t3d.
     """
     path = weights_file(path)
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            text = (file.metadata() or {}).get("t3d")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-    except (SafetensorError, OSError) as error:
-        remedy = "train again or copy it anew" if path.suffix == ".safetensors" else f"try t3d convert {path}"
-        raise CheckpointError(f"{path}: not a complete safetensors file ({one_line(error)}); {remedy}") from error
-    if text is None:
-        raise CheckpointError(f"{path}: holds tensors but no t3d description; give weights written by t3d train")
+    text = card_text(path)
+    with safe_open(str(path), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     try:
         return tensors, ModelCard.from_json(text)
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path}: its description cannot be read ({one_line(error)}); update t3d or train again"
         ) from error
-
-
-def weights_file(path: Path) -> Path:
-    """The weights file that a run folder or a file name stands for.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    if path.is_dir():
-        file = path / WEIGHTS_NAME
-        if not file.exists():
-            raise CheckpointError(
-                f"{path}: no {WEIGHTS_NAME} in this folder; give a run folder that t3d train has finished"
-            )
-        return file
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such run folder or weights file")
-    if path.suffix.lower() in _EXPORTED or (path.suffix == ".bin" and path.with_suffix(".xml").exists()):
-        raise CheckpointError(f"{path}: is of t3d export; give the run folder or weights file it was made of")
-    return path
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:

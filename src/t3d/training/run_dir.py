@@ -20,6 +20,7 @@ from t3d.run_files import (
     STATE_NAME,
     SUMMARY_NAME,
     WEIGHTS_NAME,
+    check_run_folder,
     versions,
 )
 from t3d.system import is_first_process
@@ -73,15 +74,7 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         ConfigError: The folder holds a run, and neither continuing nor replacing it was asked for.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; give a folder as --output")
-    finished, started = (folder / SUMMARY_NAME).exists(), (folder / STATE_NAME).exists()
-    if finished and not overwrite:
-        raise ConfigError(f"{folder}: holds a finished run; give another --output, or --overwrite to replace it")
-    if started and not (resume or overwrite):
-        raise ConfigError(f"{folder}: holds an unfinished run; --resume goes on with it, --overwrite replaces it")
-    if resume and not started:
-        raise ConfigError(f"{folder}: holds no run to resume; leave out --resume")
+    check_run_folder(folder, resume=resume, overwrite=overwrite)
     if overwrite:
         for name in _RESULTS:
             (folder / name).unlink(missing_ok=True)
