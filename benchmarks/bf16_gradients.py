@@ -18,7 +18,7 @@ from benchmarks.options import Options
 from benchmarks.tables import values_table
 from t3d.bench.experiments import Findings
 from t3d.bench.rounds import LOGGER
-from t3d.engine.convolutions import Rerouted, padded_in_time
+from t3d.models.fast.convolutions import Conv3dOverride, conv3d_padded_in_time
 
 DEPTHS, FRAMES, STRIDES = (3, 6), (1, 2, 4, 6), (1, 2)
 CHANNELS, SIZE = (32, 16), 8
@@ -55,7 +55,7 @@ def _error(sender: Connection, depth: int, frames: int, stride: int, padded: boo
     generator = torch.Generator().manual_seed(0)
     clips = torch.randn(2, CHANNELS[0], frames, SIZE, SIZE, generator=generator).bfloat16()
     weight = torch.randn(CHANNELS[1], CHANNELS[0], depth, 3, 3, generator=generator).bfloat16()
-    with Rerouted(padded_in_time) if padded else nullcontext():
+    with Conv3dOverride(conv3d_padded_in_time) if padded else nullcontext():
         exact, rounded = (
             _gradient(weight.to(kind), clips.to(kind), stride) for kind in (torch.float32, torch.bfloat16)
         )

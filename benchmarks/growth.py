@@ -14,13 +14,13 @@ from benchmarks.growth_plots import growth_figure
 from benchmarks.options import Options
 from t3d.bench.experiments import Experiment, Findings, Work, run_experiments
 from t3d.bench.rounds import Measured, Step, Variant
-from t3d.bench.steps import Shape, count_flops, folded_step, prepared_scorer, scoring_step, training_step
+from t3d.bench.steps import Shape, count_flops, prepared_scorer, prepared_step, scoring_step, training_step
 from t3d.bench.tables import Row, Table
 from t3d.data.samples import Sample
 from t3d.inference.scoring import score_videos
 from t3d.models import create_model
 from t3d.models.checkpoints import ModelCard
-from t3d.models.sizes import times
+from t3d.models.layers import times
 from t3d.video.encode import write_video
 from t3d.video.spec import ClipSpec, PixelSpec, ViewSpec
 
@@ -173,7 +173,7 @@ def _of_videos(arch: str, shape: Shape, videos: Sequence[Path], *, rounds: int, 
     """The scoring of more and more videos."""
     frames, edge = shape[2], shape[-1]
     given = {"arch": arch, "num_frames": frames, "edge": edge, "device": device}
-    flops = count_flops(folded_step, source=arch, shape=(2, *shape[1:]))
+    flops = count_flops(prepared_step, source=arch, shape=(2, *shape[1:]))
     variants = [
         Work(
             variant=Variant(
@@ -207,7 +207,7 @@ def write_videos(folder: Path, *, frames: int, edge: int) -> list[Path]:
 
 
 _WORKS: Mapping[str, tuple[Callable[..., Step], str, Callable[..., Step]]] = {
-    "forward pass": (scoring_step, "source", folded_step),
+    "forward pass": (scoring_step, "source", prepared_step),
     "training step": (training_step, "arch", training_step),
 }
 """Builds the step; what it calls the network; and builds the step whose operations are counted."""

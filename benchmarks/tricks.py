@@ -1,6 +1,7 @@
 """A training step of T3D with one trick at a time, and with the one that was left out: what each is worth by itself.
 
-Tricks are taken away from our network by replacing the functions that use them, so that all variants share the rest.
+Tricks are taken away from the accelerated network by replacing the functions that use them, so that all variants share
+the rest.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,9 @@ from benchmarks.train import LITERAL, literal_work
 from t3d.bench.experiments import ACCELERATED, Experiment, Findings, Work, run_experiments
 from t3d.bench.rounds import Step, Variant
 from t3d.bench.steps import Shape, TrainSettings, training_step
-from t3d.models import dense_block, halved_branches, transitions
-from t3d.models.composite import NormReluConv
-from t3d.models.sizes import Size, times
-from t3d.models.static_halving import smoothed
+from t3d.models.fast import dense_block, transition
+from t3d.models.fast.pool_then_conv import smoothed
+from t3d.models.layers import Size, times
 
 _KEPT = ACCELERATED
 _NOT_KEPT = replace(ACCELERATED, freed_memory="as usual")
@@ -64,35 +64,35 @@ def _all_tricks() -> None:
 
 
 def _averages_only() -> None:
-    _without_fused_steps(dense_block, halved_branches)
+    _without_fused_steps(dense_block, transition)
 
 
 def _kernels_only() -> None:
     _averages_only()
-    halved_branches._halve = _by_smoothed_kernels
+    transition.pool_then_convolve = _smoothed_kernels  # type: ignore[assignment]
 
 
 def _dense_only() -> None:
-    transitions.can_halve = _never  # type: ignore[assignment]
+    transition.can_pool_first = _never  # type: ignore[assignment]
 
 
 def _averages_and_dense() -> None:
-    _without_fused_steps(halved_branches)
+    _without_fused_steps(transition)
 
 
 def _without_fused_steps(*modules: object) -> None:
     for module in modules:
-        module.can_share = _never  # type: ignore[attr-defined]
+        module.can_share_statistics = _never  # type: ignore[attr-defined]
 
 
-def _by_smoothed_kernels(seen: Tensor, branch: NormReluConv, pool: Size) -> Tensor:
+def _smoothed_kernels(rectified: Tensor, kernel: Tensor, pool: Size, convolve: Callable[..., Tensor]) -> Tensor:
     """Average the kernels instead of the maps, as part of every step."""
-    depth, height, width = branch.conv.kernel_size
+    depth, height, width = kernel.shape[2:]
     if (depth, height, width) == (1, 1, 1):
-        return branch.conv(F.avg_pool3d(seen, pool))
+        return F.conv3d(F.avg_pool3d(rectified, pool), kernel)
     early, up, left = (depth - 1) // 2, height // 2, width // 2
-    seen = F.pad(seen, (left, left, up, up, early, depth - 1 - early))
-    return F.conv3d(seen, smoothed(branch.conv.weight, pool), stride=pool)
+    rectified = F.pad(rectified, (left, left, up, up, early, depth - 1 - early))
+    return F.conv3d(rectified, smoothed(kernel, pool), stride=pool)
 
 
 _VARIANTS: dict[str, tuple[TrainSettings, Callable[[], None]]] = {

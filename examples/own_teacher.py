@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from t3d.models.weights_files import load_tensors, read_tensors
+from t3d.models.pretrained.files import load_tensors, read_tensors
 from t3d.transfer.teachers import FrozenTeacher
 from t3d.video.spec import PixelSpec
 

@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from t3d.inference.classifier import Classifier, Prediction, load, predict
-    from t3d.models import create_model
+    from t3d.models import accelerate, create_model, prepare_for_inference
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Prediction", "__version__", "create_model", "load", "predict"]
+__all__ = [
+    "Classifier",
+    "Prediction",
+    "__version__",
+    "accelerate",
+    "create_model",
+    "load",
+    "predict",
+    "prepare_for_inference",
+]
 
 _HOMES = {
     "Classifier": "t3d.inference.classifier",
     "Prediction": "t3d.inference.classifier",
+    "accelerate": "t3d.models",
     "create_model": "t3d.models",
     "load": "t3d.inference.classifier",
     "predict": "t3d.inference.classifier",
+    "prepare_for_inference": "t3d.models",
 }
 
 

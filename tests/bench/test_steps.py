@@ -18,7 +18,7 @@ from t3d.bench.steps import (
 )
 from t3d.errors import ConfigError
 from t3d.models import create_model
-from t3d.models.describe import fit
+from t3d.models.summary import fit
 
 SHAPE = (2, 3, 4, 8, 8)
 CLASSES = 3

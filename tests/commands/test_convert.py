@@ -17,7 +17,7 @@ from t3d.config import ConvertConfig, Layout
 from t3d.errors import ConfigError
 from t3d.models import LAYOUTS, Network, create_model
 from t3d.models.checkpoints import load_model, read_weights
-from t3d.models.published import published_name
+from t3d.models.pretrained.reading import published_name
 from t3d.video.spec import ClipSpec, PixelSpec
 
 TINY = {

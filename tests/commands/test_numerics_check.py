@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from program import FEW, MICRO, TRANSFER, Call
 from t3d.commands import _devices as devices
 from t3d.config import Precision
-from t3d.engine.convolutions import Call as Convolved
-from t3d.engine.convolutions import Rerouted
 from t3d.inference.numerics_check import Convolution
 from t3d.models.checkpoints import read_weights
+from t3d.models.fast.convolutions import Conv3dCall as Convolved
+from t3d.models.fast.convolutions import Conv3dOverride
 from t3d.training.callbacks import RunCallbacks
 from t3d.training.loop import Learner
 
@@ -44,7 +44,7 @@ def test_learning_with_broken_arithmetic_is_refused_before_anything_is_written(
     verb: str, t3d: Call, dataset: Path, tmp_path: Path
 ) -> None:
     flags = (*_usual(verb), *RESNET, "--precision", "bf16-mixed")
-    with Rerouted(_broken_in_bfloat16):
+    with Conv3dOverride(_broken_in_bfloat16):
         outcome = t3d(verb, dataset, "--output", tmp_path / "run", *flags)
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
@@ -55,7 +55,7 @@ def test_learning_with_broken_arithmetic_is_refused_before_anything_is_written(
 
 def test_scoring_with_broken_arithmetic_is_refused(t3d: Call, small_run: Path, dataset: Path, tmp_path: Path) -> None:
     flags = ("--precision", "bf16-mixed", "--accelerator", "cpu")
-    with Rerouted(_broken_in_bfloat16):
+    with Conv3dOverride(_broken_in_bfloat16):
         for command in (
             ("evaluate", small_run, "--output", tmp_path / "out", *flags),
             ("predict", small_run, dataset.parent / "clips" / "test0.mp4", *flags),
@@ -127,7 +127,7 @@ def test_learning_is_checked_with_its_gradients_and_order(
 )
 def test_only_bfloat16_on_a_cpu_is_padded(device: str, precision: Precision, padded: bool) -> None:
     context = devices.computing(torch.device(device), precision=precision)
-    assert isinstance(context, Rerouted) is padded
+    assert isinstance(context, Conv3dOverride) is padded
 
 
 @pytest.mark.parametrize(

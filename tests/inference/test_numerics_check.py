@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t3d.engine.convolutions import Call, Rerouted
 from t3d.errors import ConfigError
 from t3d.inference.numerics_check import Convolution, check_convolutions, convolutions_of
+from t3d.models.fast.convolutions import Conv3dCall, Conv3dOverride
 
 CPU = torch.device("cpu")
 PLAIN = Convolution((2, 4, 4, 8, 8), (6, 4, 3, 3, 3), (1, 1, 1), (1, 1, 1))
@@ -36,12 +36,12 @@ def test_right_arithmetic_passes(precision: torch.dtype, memory_format: torch.me
     ],
     ids=["result", "nan", "gradient", "nan gradient"],
 )
-def test_a_broken_convolution_is_refused_in_one_line(spoil: Callable[[Tensor, Call], Tensor], named: str) -> None:
-    def broken(call: Call) -> Tensor:
+def test_a_broken_convolution_is_refused_in_one_line(spoil: Callable[[Tensor, Conv3dCall], Tensor], named: str) -> None:
+    def broken(call: Conv3dCall) -> Tensor:
         output = torch.conv3d(*call)
         return spoil(output, call) if output.dtype == torch.bfloat16 else output
 
-    with Rerouted(broken), pytest.raises(ConfigError, match=f"the {named} of a 3 x 3 x 3 convolution") as caught:
+    with Conv3dOverride(broken), pytest.raises(ConfigError, match=f"the {named} of a 3 x 3 x 3 convolution") as caught:
         _check(PLAIN)
     assert "bfloat16" in str(caught.value)
     assert str(caught.value).endswith("use --precision 32-true")
@@ -49,34 +49,34 @@ def test_a_broken_convolution_is_refused_in_one_line(spoil: Callable[[Tensor, Ca
 
 
 def test_gradients_are_looked_at_only_where_they_are_wanted() -> None:
-    def broken(call: Call) -> Tensor:
+    def broken(call: Conv3dCall) -> Tensor:
         output: Tensor = _Wrongly.apply(torch.conv3d(*call), 2.0 if call.weight.dtype == torch.bfloat16 else 1.0)
         return output
 
-    with Rerouted(broken):
+    with Conv3dOverride(broken):
         _check(PLAIN, gradients=False)
         with pytest.raises(ConfigError):
             _check(PLAIN)
 
 
 def test_wrong_float32_has_another_remedy() -> None:
-    def broken(call: Call) -> Tensor:
+    def broken(call: Conv3dCall) -> Tensor:
         return torch.conv3d(*call) * (1.05 if call.weight.dtype == torch.float32 else 1.0)
 
-    with Rerouted(broken), pytest.raises(ConfigError, match="use --accelerator cpu"):
+    with Conv3dOverride(broken), pytest.raises(ConfigError, match="use --accelerator cpu"):
         _check(PLAIN, precision=torch.float32)
 
 
 def test_slowness_is_measured_against_the_finer_precision() -> None:
     calls = []
 
-    def slow(call: Call) -> Tensor:
+    def slow(call: Conv3dCall) -> Tensor:
         calls.append(call.weight.dtype)
         for _ in range(200 if call.weight.dtype == torch.bfloat16 else 0):
             torch.conv3d(*call)
         return torch.conv3d(*call)
 
-    with Rerouted(slow):
+    with Conv3dOverride(slow):
         assert _check(PLAIN) > 2
     assert set(calls) == {torch.bfloat16, torch.float32}
 
@@ -84,14 +84,14 @@ def test_slowness_is_measured_against_the_finer_precision() -> None:
 def test_large_convolutions_are_cut_small_but_keep_time_kernel_stride_and_padding() -> None:
     seen: set[Convolution] = set()
 
-    def note(call: Call) -> Tensor:
+    def note(call: Conv3dCall) -> Tensor:
         assert isinstance(call.stride, tuple)
         assert isinstance(call.padding, tuple)
         seen.add(Convolution(tuple(call.input.shape), tuple(call.weight.shape), call.stride, call.padding))
         return torch.conv3d(*call)
 
     large = Convolution((64, 640, 8, 28, 7), (128, 640, 6, 3, 3), (2, 2, 2), (3, 1, 1))
-    with Rerouted(note):
+    with Conv3dOverride(note):
         _check(large, large._replace(inputs=(8, 320, 8, 14, 7)))
     assert seen == {Convolution((2, 32, 8, 12, 7), (32, 32, 6, 3, 3), (2, 2, 2), (3, 1, 1))}
 

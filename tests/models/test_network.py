@@ -258,17 +258,18 @@ def test_initialising_again_forgets_what_was_learnt() -> None:
 
 
 @pytest.mark.parametrize("name", [*TINY, "c3d", "i3d", "r3d_18"])
-def test_literals_are_of_their_family(name: str) -> None:
+def test_options_are_of_their_family(name: str) -> None:
     assert isinstance(_meta(name).spec, Spec)
     assert type(_meta(name).spec) in (C3DSpec, DenseNetSpec, InceptionSpec, ResNetSpec)
 
 
-def test_a_trunk_of_ones_own_makes_a_network() -> None:
+def test_a_network_is_what_its_spec_builds(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = ResNetSpec(blocks=(1,), ttl_depths=())
     stages = nn.Sequential()
     stages.add_module("block1", nn.Conv3d(4, 6, 3, padding=1))
     trunk = Trunk(stem=nn.Conv3d(3, 4, 1), stages=stages, num_features=6, norm=nn.BatchNorm3d(6))
-    model = Network(spec, trunk, num_classes=2, generator=_generator()).eval()
+    monkeypatch.setattr(ResNetSpec, "build", lambda spec: trunk)
+    model = Network(spec, num_classes=2, generator=_generator()).eval()
     clips = _clips(1, 3, 4, 8, 8)
     last = model.forward_features(clips)
     torch.testing.assert_close(last, F.relu(trunk.norm(stages(trunk.stem(clips)))))

@@ -1,10 +1,16 @@
 import json
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
 
 import pytest
 import torch
+from torch import nn
 
 from t3d.errors import ConfigError
-from t3d.models import ARCHITECTURES, create_model, native_input
+from t3d.models import ARCHITECTURES, Architecture, DenseNetSpec, create_model, native_input
+from t3d.models.layers import Size
+from t3d.models.network import Trunk
+from t3d.models.registry import override
 
 
 def _dense_block(channels: int, num_layers: int, growth: int, squeezed: int) -> tuple[int, int]:
@@ -106,3 +112,73 @@ def test_unknown_options_are_refused() -> None:
 def test_a_negative_number_of_classes_is_refused() -> None:
     with pytest.raises(ConfigError, match="num_classes -1 must be at least 0"):
         create_model("t3d_tiny", -1)
+
+
+def test_every_field_survives_json() -> None:
+    spec = DenseNetSpec(ttl_depths=((1, 3, 6), None, (1,)), dropout=0.25, keep_last_plane=True)
+    assert override(DenseNetSpec(), json.loads(json.dumps(asdict(spec)))) == spec
+
+
+def test_what_is_not_named_stays() -> None:
+    assert override(DenseNetSpec(growth_rate=8), {"ttl_width": 5}) == DenseNetSpec(growth_rate=8, ttl_width=5)
+
+
+def test_unknown_options_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown option 'widht'; choose from blocks, .*ttl_width"):
+        override(DenseNetSpec(), {"widht": 3})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("growth_rate", 1.5, "int"),
+        ("growth_rate", "32", "int"),
+        ("in_channels", True, "int"),
+        ("blocks", [6, None], r"tuple\[int, ...\]"),
+        ("stem_kernel", [3, 7], r"tuple\[int, int, int\]"),
+        ("stem_kernel", "377", r"tuple\[int, int, int\]"),
+        ("ttl_depths", [1, 3, 4], r"tuple\[tuple\[int, ...\] \| None, ...\]"),
+        ("ttl_depths", None, r"tuple\[tuple\[int, ...\] \| None, ...\]"),
+        ("ttl_compress", "yes", "bool"),
+        ("keep_last_plane", 1, "bool"),
+        ("replicate_time", 0, "bool"),
+        ("neck", False, "int"),
+        ("dropout", "half", "float"),
+    ],
+)
+def test_values_of_another_type_are_refused_by_name(option: str, value: object, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{option} .* must be of type {wanted}$"):
+        override(DenseNetSpec(), {option: value})
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0, 0.0), (0.5, 0.5)])
+def test_whole_numbers_will_do_for_a_float(given: float, kept: float) -> None:
+    dropout = override(DenseNetSpec(), {"dropout": given}).dropout
+    assert (type(dropout), dropout) == (float, kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneConvolution:
+    """A family of somebody else."""
+
+    width: int = 4
+    in_channels: int = 3
+    neck: int = 0
+
+    @property
+    def minimum_size(self) -> Size:
+        return 1, 1, 1
+
+    def twin(self) -> dict[str, object]:
+        return {}
+
+    def build(self) -> Trunk:
+        stages = nn.Sequential(OrderedDict(block1=nn.Conv3d(self.width, self.width, 1)))
+        return Trunk(stem=nn.Conv3d(self.in_channels, self.width, 1), stages=stages, num_features=self.width)
+
+
+def test_a_row_of_the_table_is_all_that_a_new_architecture_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "mine", Architecture(spec=OneConvolution(), num_frames=4, size=8))
+    network = create_model("mine", 5, width=6)
+    assert network(torch.zeros(2, *native_input("mine"))).shape == (2, 5)
+    assert network.num_features == 6

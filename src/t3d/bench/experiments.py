@@ -16,16 +16,16 @@ from t3d.bench.steps import (
     Shape,
     Source,
     TrainSettings,
+    arch_supports_recompute,
     count_flops,
-    folded_step,
+    prepared_step,
     scoring_step,
-    supports_recompute,
     training_step,
     unavailable,
 )
 from t3d.bench.tables import Row, Table, Target
 from t3d.inference.backends import BACKENDS
-from t3d.models.sizes import times
+from t3d.models.layers import times
 
 PLAIN = TrainSettings(name="plain", accelerated=False, freed_memory="as usual")
 ACCELERATED = TrainSettings(name="accelerated")
@@ -125,7 +125,7 @@ def training_experiment(
         rounds: Timed steps of each.
         device: Where.
     """
-    known = [one for one in settings if not one.recompute or supports_recompute(arch)]
+    known = [one for one in settings if not one.recompute or arch_supports_recompute(arch)]
     given = {"arch": arch, "shape": shape, "device": device}
     work = [
         Work(
@@ -153,7 +153,7 @@ def scoring_experiment(source: Source, name: str, shape: Shape, *, rounds: int, 
         rounds: Timed steps of each.
         device: Where PyTorch computes; the other engines know the CPU only.
     """
-    flops = count_flops(folded_step, source=source, shape=shape)
+    flops = count_flops(prepared_step, source=source, shape=shape)
     work = [
         Work(
             variant=Variant(

@@ -13,16 +13,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from t3d.bench.machine import Precision, bf16_missing
 from t3d.bench.rounds import Step
-from t3d.engine.convolutions import Rerouted, padded_in_time
 from t3d.errors import ConfigError
 from t3d.inference.backends import BACKENDS
 from t3d.inference.backends.base import Scorer, releases
 from t3d.inference.export import noise_clips
 from t3d.inference.scorer import torch_scorer
-from t3d.models import create_model, folded, recompute
+from t3d.models import accelerate, create_model, prepare_for_inference, supports_recompute
 from t3d.models.checkpoints import ModelCard, load_model
-from t3d.models.dense_block import can_recompute
-from t3d.models.sizes import times
+from t3d.models.fast.convolutions import Conv3dOverride, conv3d_padded_in_time
+from t3d.models.layers import times
 from t3d.system import keep_freed_memory, return_freed_memory
 from t3d.tensors import Logits, Views
 from t3d.video.spec import ClipSpec, PixelSpec
@@ -66,10 +65,8 @@ class ScoreSettings:
 def training_network(arch: str, settings: TrainSettings, *, generator: torch.Generator | None = None) -> nn.Module:
     """Build a network with random weights and apply the settings that change it."""
     network = create_model(arch, generator=generator).train()
-    if not settings.accelerated:
-        _layer_by_layer(network)
-    if settings.recompute:
-        recompute(network)
+    if settings.accelerated:
+        accelerate(network, recompute=settings.recompute)
     if settings.channels_last:
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in its stubs
     return network
@@ -108,7 +105,9 @@ def training_step(
 
     def step() -> None:
         optimizer.zero_grad()
-        with Rerouted(padded_in_time) if mixed and kind == "cpu" else nullcontext():  # as `t3d train` does it
+        with (
+            Conv3dOverride(conv3d_padded_in_time) if mixed and kind == "cpu" else nullcontext()
+        ):  # as `t3d train` does it
             with torch.autocast(kind, torch.bfloat16) if mixed else nullcontext():
                 loss = F.cross_entropy(score(clips), labels)
             loss.backward()
@@ -137,8 +136,8 @@ def scoring_step(
 
 
 def prepared_scorer(network: nn.Module, pixels: PixelSpec, device: str) -> Scorer:
-    """PyTorch's scorer as `t3d evaluate` makes it: norms folded into the convolutions before them."""
-    return torch_scorer(folded(network).to(device), pixels)  # type: ignore[arg-type]  # every network is a Network
+    """PyTorch's scorer as `t3d evaluate` makes it: by `t3d.prepare_for_inference`."""
+    return torch_scorer(prepare_for_inference(network).to(device), pixels)
 
 
 def synchronised(score: Scorer, precision: str, device: str) -> Scorer:
@@ -157,7 +156,7 @@ def synchronised(score: Scorer, precision: str, device: str) -> Scorer:
 def forward_step(*, arch: str, shape: Shape, device: str = "cpu", **overrides: Any) -> Step:  # noqa: ANN401
     """Build a network, some of its fields replaced, and return a step: a forward pass of random clips."""
     with torch.device(device):
-        network, clips = create_model(arch, **overrides).eval(), torch.rand(shape)
+        network, clips = accelerate(create_model(arch, **overrides)).eval(), torch.rand(shape)
 
     @torch.inference_mode()
     def step() -> None:
@@ -167,11 +166,11 @@ def forward_step(*, arch: str, shape: Shape, device: str = "cpu", **overrides: A
     return step
 
 
-def folded_step(*, source: Source, shape: Shape, device: str) -> Step:
-    """Return a forward pass as every engine computes it, normalisation left out: for counting operations."""
+def prepared_step(*, source: Source, shape: Shape, device: str) -> Step:
+    """Return a forward pass as every engine computes it, of floats: for counting operations."""
     with torch.device(device):
         card = run_card(source) if isinstance(source, Path) else _card(source, shape)
-        network, clips = folded(card.build().eval()), torch.empty(shape)  # type: ignore[arg-type]
+        network, clips = prepare_for_inference(card.build()), torch.empty(shape)
 
     @torch.no_grad()
     def step() -> None:
@@ -194,10 +193,10 @@ def count_flops(build: Callable[..., Step], /, **arguments: Any) -> int:  # noqa
     return int(counter.get_total_flops())
 
 
-def supports_recompute(arch: str) -> bool:
+def arch_supports_recompute(arch: str) -> bool:
     """Whether recomputation would save memory in training this network."""
     with torch.device("meta"):
-        return can_recompute(create_model(arch))
+        return supports_recompute(create_model(arch))
 
 
 def unavailable(settings: ScoreSettings, device: str) -> str:
@@ -260,14 +259,3 @@ def _exported_scorer(network: nn.Module, card: ModelCard, shape: Shape, settings
     engine = BACKENDS[settings.engine]
     calibration = noise_clips(shape[1:], CALIBRATION_CLIPS) if settings.precision == "int8" else None
     return engine.start(engine.translate(network, card, calibration), settings.precision)
-
-
-class _PlainNorm(nn.BatchNorm3d):
-    """A batch norm that the fused steps do not recognise."""
-
-
-def _layer_by_layer(network: nn.Module) -> None:
-    """Switch the fused training steps off."""
-    for module in network.modules():
-        if type(module) is nn.BatchNorm3d:
-            module.__class__ = _PlainNorm

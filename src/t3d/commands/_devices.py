@@ -15,11 +15,12 @@ from torch import distributed, nn
 from t3d.commands._console import warn
 from t3d.commands._datasets import cache_folder
 from t3d.config import Accelerator, Precision, ScoringOptions
-from t3d.engine.convolutions import Rerouted, padded_in_time
 from t3d.errors import ConfigError, T3DError
 from t3d.inference.numerics_check import FINER, check_convolutions, convolutions_of
 from t3d.inference.open import InferenceModel
+from t3d.models import prepare_for_inference
 from t3d.models.checkpoints import ModelCard
+from t3d.models.fast.convolutions import Conv3dOverride, conv3d_padded_in_time
 from t3d.system import is_first_process, keep_freed_memory, was_interrupted
 
 
@@ -170,7 +171,7 @@ def check_scoring_numerics(card: ModelCard, num_clips: int, *, device: torch.dev
     if not wants_check(device, precision):
         return
     with torch.device("meta"):
-        network = card.build().eval()
+        network = prepare_for_inference(card.build())
     size = card.pixels.crop_size
     clips = (num_clips, card.pixels.channels, card.clip.num_frames, size, size)
     check_numerics(network, clips, device=device, precision=precision, learns=False)
@@ -179,4 +180,4 @@ def check_scoring_numerics(card: ModelCard, num_clips: int, *, device: torch.dev
 def computing(device: torch.device, *, precision: Precision) -> AbstractContextManager[object]:
     """What an objective is to enter around the network, so that the gradients are right."""
     padded = device.type == "cpu" and precision == "bf16-mixed"
-    return Rerouted(padded_in_time) if padded else nullcontext()
+    return Conv3dOverride(conv3d_padded_in_time) if padded else nullcontext()

@@ -16,12 +16,11 @@ from t3d.commands._console import TrainingReporter, bar, say
 from t3d.commands._devices import build_fabric, check_numerics, prepare_compilation, wants_check
 from t3d.config import ModelOptions, RunOptions, ScheduleOptions, TrainConfig, TransferConfig
 from t3d.errors import ConfigError
-from t3d.models import create_model
-from t3d.models.dense_block import can_recompute
-from t3d.models.inflation import twin_overrides
+from t3d.models import accelerate, create_model, supports_recompute
+from t3d.models.pretrained.inflation import twin_overrides
 from t3d.models.registry import architecture
 from t3d.training.callbacks import Reporter
-from t3d.training.learner import Learner, accelerate, prepare_network
+from t3d.training.learner import Learner, prepare_network
 from t3d.training.loader import Length
 from t3d.training.optim import build_optimizer, build_schedule
 from t3d.training.tracking import tensorboard_reporters
@@ -80,7 +79,8 @@ def outline_network(arch: str, overrides: Mapping[str, Any], options: RunOptions
     """
     with torch.device("meta"):
         network = create_model(arch, num_classes=2, **overrides)
-    accelerate(network, recompute=options.recompute, plain=options.plain)
+    if not options.plain:
+        accelerate(network, recompute=options.recompute)
     return network
 
 
@@ -146,7 +146,7 @@ def build_learner(
         num_steps=length.num_steps,
         steps_per_decay=flags["step_epochs"] * length.epoch_steps,
     )
-    can_save = can_recompute(network) and not flags["compile"] and not flags["plain"]
+    can_save = supports_recompute(network) and not flags["compile"] and not flags["plain"]
     return with_flags(
         Learner,
         flags,

@@ -12,8 +12,8 @@ from t3d.data.labels import read_label_file, sorted_labels
 from t3d.errors import CheckpointError, ConfigError, DataError
 from t3d.models import LAYOUTS, create_model, read_published
 from t3d.models.checkpoints import ModelCard, save_weights
-from t3d.models.published import Published
-from t3d.models.weights_files import load_tensors, read_tensors
+from t3d.models.pretrained.files import load_tensors, read_tensors
+from t3d.models.pretrained.reading import Published
 
 
 @dataclass(frozen=True, kw_only=True)

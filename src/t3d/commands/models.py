@@ -15,8 +15,8 @@ from t3d.commands._output import make_folder
 from t3d.config import ModelsConfig
 from t3d.files import write_text
 from t3d.models import ARCHITECTURES, ModelSummary, describe_models
-from t3d.models.describe import ClipShape, fit
-from t3d.models.sizes import times
+from t3d.models.layers import times
+from t3d.models.summary import ClipShape, fit
 
 _COMMON = (16, 112, 112)
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram, export
 
-from t3d.inference.scorer import prepare
+from t3d.models import prepare_for_inference
 from t3d.models.checkpoints import ModelCard
 from t3d.tensors import Logits, Views
 from t3d.video.spec import PixelSpec
@@ -33,9 +33,9 @@ def capture(network: nn.Module, card: ModelCard, *, smooth_kernels: bool = False
     Args:
         network: As the card describes it; stays as it is.
         card: Frames, crop and normalisation.
-        smooth_kernels: Average kernels instead of maps; see `t3d.models.static_halving`.
+        smooth_kernels: Average kernels instead of maps; see `prepare_for_inference`.
     """
-    ready = prepare(network, static=True, smooth_kernels=smooth_kernels)
+    ready = prepare_for_inference(network, for_export=True, smooth_kernels=smooth_kernels).cpu()
     example = torch.zeros(2, *clip_shape(card), dtype=torch.uint8)  # of one clip, B would be taken for fixed
     with torch.no_grad():
         return export(OnBytes(ready, card.pixels), (example,), dynamic_shapes=({0: Dim("batch")},))

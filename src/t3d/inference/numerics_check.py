@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from t3d.errors import ConfigError
-from t3d.models.sizes import times
+from t3d.models.layers import times
 
 BOUND = 0.01
 """Largest relative error (L2) of a result or gradient. Rounding to bfloat16 makes 0.0025, TF32 0.0005; the errors that

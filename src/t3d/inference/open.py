@@ -8,7 +8,8 @@ import torch
 
 from t3d.inference.backends import BACKENDS, backend_of, check_engine, read_export
 from t3d.inference.backends.base import PRECISIONS, Backend, Export, Scorer
-from t3d.inference.scorer import prepare, torch_scorer
+from t3d.inference.scorer import torch_scorer
+from t3d.models import prepare_for_inference
 from t3d.models.checkpoints import ModelCard, file_hash, load_model, weights_file
 
 
@@ -77,7 +78,7 @@ def open_model(path: Path, *, engine: str = "auto", precision: str = "32-true") 
 
 def _eager(path: Path, precision: str) -> InferenceModel:
     network, card = load_model(path)
-    ready = prepare(network)
+    ready = prepare_for_inference(network)
 
     def start(device: torch.device) -> Scorer:
         return torch_scorer(ready.to(device), card.pixels)

@@ -1,4 +1,4 @@
-"""C3D: plain convolutions of 3 x 3 x 3 with bias and without norms, and max pools. No names, no weights here."""
+"""C3D: plain convolutions of 3 x 3 x 3 with bias and without norms, and max pools."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from t3d.errors import ConfigError
-from t3d.models.checks import at_least_one, check_depths, check_ranges
 from t3d.models.heads import FullyConnected, GlobalMean
+from t3d.models.insertion import same_width_transition
+from t3d.models.layers import Size, check_at_least_one, check_depths, check_ranges, size_before_pool
 from t3d.models.network import Trunk
-from t3d.models.sizes import Size, halved
-from t3d.models.transitions import HalvingPool, same_width_transition
+from t3d.models.t3d import TransitionPool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class C3DSpec:
     """Every option of the C3D family.
 
     Raises:
-        ConfigError: When a literal is out of range or two contradict each other.
+        ConfigError: When a value is out of range or two contradict each other.
 
     Source: Tran et al. 2015, arXiv:1412.0767, section 3.
     """
@@ -44,7 +44,7 @@ class C3DSpec:
     """Probability of dropping one of the values each linear layer sees."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "in_channels", "fc_width")
+        check_at_least_one(self, "in_channels", "fc_width")
         if len(self.widths) < 2 or any(min(group, default=0) < 1 for group in self.widths):
             raise ConfigError(f"widths {self.widths} must hold two groups or more, of channels of at least 1")
         check_depths(self.ttl_depths, len(self.widths) - 1)
@@ -59,8 +59,8 @@ class C3DSpec:
         """Smallest clip (T, H, W) that leaves what the head needs."""
         needed: Size = FullyConnected.SMALLEST if self.head == "fc" else (1, 1, 1)
         for _ in self.ttl_depths:
-            needed = halved(needed, time_stride=self.time_stride, keep_last_plane=self.keep_last_plane)
-        return halved(needed, time_stride=1)
+            needed = size_before_pool(needed, time_stride=self.time_stride, keep_last_plane=self.keep_last_plane)
+        return size_before_pool(needed, time_stride=1)
 
     @property
     def time_stride(self) -> int:
@@ -68,8 +68,12 @@ class C3DSpec:
         return 1 if self.flat else 2
 
     def twin(self) -> dict[str, object]:
-        """Literals of the 2D twin."""
+        """Values that make the 2D twin."""
         return {"flat": True, "head": "mean"}
+
+    def build(self) -> Trunk:
+        """The layers up to the features."""
+        return c3d(self)
 
 
 def c3d(spec: C3DSpec) -> Trunk:
@@ -78,7 +82,7 @@ def c3d(spec: C3DSpec) -> Trunk:
     Source: Tran et al. 2015, arXiv:1412.0767, section 3.
     """
     first, *groups = spec.widths
-    stem = nn.Sequential(_convolutions(spec.in_channels, first, spec), HalvingPool(time_stride=1, maximum=True))
+    stem = nn.Sequential(_convolutions(spec.in_channels, first, spec), TransitionPool(time_stride=1, maximum=True))
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     channels = first[-1]
     for number, (widths, depths) in enumerate(zip(groups, (None, *spec.ttl_depths), strict=True), start=1):
@@ -105,7 +109,7 @@ def _convolutions(channels: int, widths: tuple[int, ...], spec: C3DSpec) -> nn.S
 
 
 def _transition(channels: int, depths: tuple[int, ...] | None, spec: C3DSpec) -> nn.Module:
-    pool = HalvingPool(time_stride=spec.time_stride, keep_last_plane=spec.keep_last_plane, maximum=depths is None)
+    pool = TransitionPool(time_stride=spec.time_stride, keep_last_plane=spec.keep_last_plane, maximum=depths is None)
     if depths is None:
         return pool
     return same_width_transition(channels, depths=depths, flat=spec.flat, pool=pool)

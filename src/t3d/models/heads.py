@@ -1,4 +1,4 @@
-"""From the last map of a network to one vector a clip. What classifies it is not here."""
+"""Pooling heads: from the last map of a network to one vector a clip, before the classifier."""
 
 import math
 
@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t3d.errors import ConfigError
-from t3d.models.sizes import Size, times
+from t3d.models.layers import Size, times
 from t3d.tensors import FeatureMap, Features
 
 

@@ -1,4 +1,4 @@
-"""Inception3D and I3D: Inception-v1 with batch norm and every layer made 3D. No names, no weights here."""
+"""Inception3D and I3D: Inception-v1 with batch norm and every layer made 3D."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -7,12 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from t3d.errors import ConfigError
-from t3d.models.checks import at_least_one, check_depths, check_ranges, odd
-from t3d.models.conv_norm import ConvNorm, MaxPoolSame
 from t3d.models.heads import GlobalMean, SlidingMean
+from t3d.models.insertion import same_width_transition
+from t3d.models.layers import (
+    ConvNorm,
+    MaxPoolSame,
+    Size,
+    check_at_least_one,
+    check_depths,
+    check_odd,
+    check_ranges,
+    half,
+    size_before_pool,
+    size_before_stride,
+)
 from t3d.models.network import Trunk
-from t3d.models.sizes import Size, half, halved, rounded_up
-from t3d.models.transitions import HalvingPool, same_width_transition
+from t3d.models.t3d import TransitionPool
 
 Widths = tuple[int, int, int, int, int, int]
 """Of one mixed module: 1x1x1; 1x1x1 then 3x3x3; 1x1x1 then wide; behind the pool."""
@@ -39,7 +49,7 @@ class InceptionSpec:
     included. That is how this project reads the paper, which only names the network.
 
     Raises:
-        ConfigError: When a literal is out of range or two contradict each other.
+        ConfigError: When a value is out of range or two contradict each other.
 
     Source: Szegedy et al. 2015, arXiv:1409.4842, Table 1; Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
@@ -81,8 +91,8 @@ class InceptionSpec:
     """Probability of dropping one of the values the classifier sees."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "entry", "in_channels", "stem_stride")
-        odd(self, "wide_kernel", "stem_kernel")
+        check_at_least_one(self, "entry", "in_channels", "stem_stride")
+        check_odd(self, "wide_kernel", "stem_kernel")
         check_depths(self.ttl_depths, len(self.mixed) + 1)
         check_ranges(self.neck, self.dropout)
         for name, sizes in {"pool_kernels": self.pool_kernels, "pool_strides": self.pool_strides}.items():
@@ -103,16 +113,22 @@ class InceptionSpec:
         needed: Size = SlidingMean.WINDOW if self.head == "sliding" else (1, 1, 1)
         for depths, stride in zip(reversed(self.ttl_depths), self.pool_strides[:0:-1], strict=True):
             if depths is None:
-                needed = rounded_up(needed, self.sized(stride))
+                needed = size_before_stride(needed, self.sized(stride))
             else:
-                needed = halved(needed, time_stride=self.sized(stride)[0], keep_last_plane=self.keep_last_plane)
+                needed = size_before_pool(
+                    needed, time_stride=self.sized(stride)[0], keep_last_plane=self.keep_last_plane
+                )
         for stride in (self.pool_strides[0], self.stem_stride):
-            needed = rounded_up(needed, self.sized(stride))
+            needed = size_before_stride(needed, self.sized(stride))
         return needed
 
     def twin(self) -> dict[str, object]:
-        """Literals of the 2D twin; the published head would need two frames."""
+        """Values that make the 2D twin; the published head would need two frames."""
         return {"flat": True, "head": "mean"}
+
+    def build(self) -> Trunk:
+        """The layers up to the features."""
+        return inception3d(self)
 
     def sized(self, size: Size) -> Size:
         """A kernel or stride, 1 in time in a flat network."""
@@ -167,7 +183,7 @@ def _transition(channels: int, number: int, spec: InceptionSpec) -> nn.Module:
     kernel, stride, depths = spec.pool_kernels[number], spec.pool_strides[number], spec.ttl_depths[number - 1]
     if depths is None:
         return _max_pool(kernel, stride, spec)
-    pool = HalvingPool(time_stride=spec.sized(stride)[0], keep_last_plane=spec.keep_last_plane)
+    pool = TransitionPool(time_stride=spec.sized(stride)[0], keep_last_plane=spec.keep_last_plane)
     return same_width_transition(channels, depths=depths, flat=spec.flat, pool=pool)
 
 

@@ -1,4 +1,4 @@
-"""Put a temporal transition into a network of somebody else, given as a module. Networks by name have `ttl_depths`."""
+"""Temporal transitions in networks other than T3D: in our other families, and in a stage of any network."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -8,11 +8,32 @@ import torch
 from torch import Generator, Tensor, nn
 
 from t3d.errors import ConfigError
-from t3d.models.sizes import Size
-from t3d.models.transitions import HalvingPool, same_width_transition
+from t3d.models.layers import Size
+from t3d.models.t3d import TemporalTransition, TransitionPool
 
-_HALVING = nn.Conv3d | nn.MaxPool3d | nn.AvgPool3d
+_STRIDED = nn.Conv3d | nn.MaxPool3d | nn.AvgPool3d
 _BY_HAND = "give another one, or put t3d.models.TemporalTransition in front by hand"
+
+
+def same_width_transition(
+    channels: int, *, depths: Sequence[int] = (1, 3, 4), flat: bool = False, pool: nn.Module | None = None
+) -> TemporalTransition:
+    """Build a transition that gives as many channels as it takes, so that all other weights keep their shapes.
+
+    The branches share the channels as evenly as they can, the first ones get what is left over.
+
+    Args:
+        channels: Taken and given.
+        depths: Frames each branch looks at.
+        flat: See `TemporalTransition`.
+        pool: What halves the map; average of 2 x 2 x 2 when not given.
+
+    Source: that the layer serves ResNet3D and Inception3D is Diba et al. 2017, arXiv:1711.08200, section 3.1; how wide
+    its branches are there is not stated, this is the project's decision.
+    """
+    share, rest = divmod(channels, max(1, len(depths)))
+    widths = [share + (index < rest) for index in range(len(depths))]
+    return TemporalTransition(channels, depths=depths, width=widths, flat=flat, pool=pool)
 
 
 def with_transition(
@@ -45,7 +66,7 @@ def with_transition(
     """
     sizes, given = _tried(stage, channels, size)
     halving, stride = _find_halving(stage, [name for name, seen in sizes.items() if seen == size])
-    pool = HalvingPool(time_stride=stride[0])
+    pool = TransitionPool(time_stride=stride[0])
     transition = same_width_transition(channels, depths=depths, pool=pool)
     _initialise(transition, like=stage, generator=generator)
     whole = nn.Sequential(OrderedDict(transition=transition, stage=deepcopy(stage)))
@@ -65,7 +86,7 @@ def _tried(stage: nn.Module, channels: int, size: Size, what: str = "the stage")
     trial = deepcopy(stage).to(device="meta", dtype=torch.float32).eval()
     sizes: dict[str, Size] = {}
     for name, module in trial.named_modules():
-        if isinstance(module, _HALVING):
+        if isinstance(module, _STRIDED):
             module.register_forward_pre_hook(lambda _, inputs, name=name: sizes.update({name: _size(inputs[0])}))
     try:
         with torch.no_grad():

@@ -1,22 +1,21 @@
-"""What every network here is: a stem, stages, a pooling head and a classifier. The layers are a family's business."""
+"""What every network here is: stem, stages, pooling head and classifier, built by the spec of its family."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from t3d.errors import ConfigError
 from t3d.models.heads import GlobalMean
-from t3d.models.overrides import override
-from t3d.models.sizes import Size, times
+from t3d.models.layers import Size, times
 from t3d.tensors import Clips, FeatureMap, Features, Logits
 
 
 @runtime_checkable
 class Spec(Protocol):
-    """What the literals of every family have in common; each family adds its own."""
+    """What the options of every family have in common; each family adds its own, as a frozen dataclass."""
 
     @property
     def in_channels(self) -> int:
@@ -34,13 +33,17 @@ class Spec(Protocol):
         ...
 
     def twin(self) -> dict[str, object]:
-        """Literals that make the 2D twin: every kernel, stride and pool 1 in time."""
+        """Values that make the 2D twin: every kernel, stride and pool 1 in time."""
+        ...
+
+    def build(self) -> "Trunk":
+        """The layers up to the features, with PyTorch's own initial weights."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trunk:
-    """The layers of one network up to its features, as its family builds them."""
+    """The layers of one network up to its features."""
 
     stem: nn.Module
     """What sees the pixels."""
@@ -60,14 +63,14 @@ class Network(nn.Module):
     """Classify clips.
 
     Args:
-        spec: The literals of the architecture.
-        trunk: Its layers.
+        spec: The architecture, which builds its layers.
         num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
         generator: Source of the initial weights; PyTorch's own when not given.
     """
 
-    def __init__(self, spec: Spec, trunk: Trunk, *, num_classes: int = 400, generator: Generator | None = None) -> None:
+    def __init__(self, spec: Spec, *, num_classes: int = 400, generator: Generator | None = None) -> None:
         super().__init__()
+        trunk = spec.build()
         self.spec = spec
         self.num_features = trunk.num_features
         self.stem = trunk.stem
@@ -142,9 +145,9 @@ def _suffices(size: Sequence[int], spec: Spec) -> bool:
 
 def _remedies(size: Sequence[int], spec: Spec) -> str:
     """Those of the options for small clips that help here."""
-    options: dict[str, dict[str, object]] = {
+    options: dict[str, dict[str, Any]] = {
         "--keep-last-plane": {"keep_last_plane": True},
         "--head mean": {"head": "mean"},
     }
-    known = {flag: literal for flag, literal in options.items() if all(hasattr(spec, name) for name in literal)}
-    return "".join(f", or {flag}" for flag, literal in known.items() if _suffices(size, override(spec, literal)))
+    known = {flag: values for flag, values in options.items() if all(hasattr(spec, name) for name in values)}
+    return "".join(f", or {flag}" for flag, values in known.items() if _suffices(size, replace(spec, **values)))  # type: ignore[type-var]

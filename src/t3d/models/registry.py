@@ -1,19 +1,21 @@
-"""The table of networks, and building one by name. What each costs is `t3d.models.describe`'s business."""
+"""The table of networks, building one by name, and replacing its options by values from outside.
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+A new architecture is one row: the frozen dataclass of its options, whose `build` makes the layers (see `Spec`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 import torch
 
 from t3d.errors import ConfigError
-from t3d.models.c3d import C3DSpec, c3d
-from t3d.models.densenet3d import densenet3d
-from t3d.models.densenet_spec import DenseNetSpec
-from t3d.models.inception3d import InceptionSpec, inception3d
-from t3d.models.network import Network, Spec, Trunk
-from t3d.models.overrides import override
-from t3d.models.resnet3d import ResNetSpec, resnet3d
+from t3d.models.c3d import C3DSpec
+from t3d.models.inception3d import InceptionSpec
+from t3d.models.network import Network, Spec
+from t3d.models.resnet3d import ResNetSpec
+from t3d.models.t3d import DenseNetSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +29,17 @@ class Architecture:
     def __call__(
         self, num_classes: int = 400, *, generator: torch.Generator | None = None, **overrides: object
     ) -> Network:
-        """Build the network with some of its literals replaced.
+        """Build the network with some of its options replaced.
 
         Raises:
             ConfigError: When an override is unknown or makes no sense.
         """
         if num_classes < 0:
             raise ConfigError(f"num_classes {num_classes} must be at least 0")
-        spec = override(self.spec, overrides)
-        return Network(spec, _FAMILIES[type(spec)](spec), num_classes=num_classes, generator=generator)
+        return Network(override(self.spec, overrides), num_classes=num_classes, generator=generator)
 
 
-_FAMILIES: dict[type, Callable[[Any], Trunk]] = {
-    C3DSpec: c3d,
-    DenseNetSpec: densenet3d,
-    InceptionSpec: inception3d,
-    ResNetSpec: resnet3d,
-}
-"""Who builds the layers that the literals of a family describe."""
-
+AnySpec = TypeVar("AnySpec")
 
 _DEPTHS = ((1, 3, 6), (1, 3, 4), (1, 3, 4))  # Table 1
 
@@ -126,6 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "t3d_201": Architecture(spec=replace(_201, ttl_depths=_DEPTHS)),
     "t3d_tiny": Architecture(spec=replace(_TINY, ttl_depths=_DEPTHS), num_frames=16, size=64),
 }
+"""Every network by name; rows may be added."""
 
 
 def create_model(
@@ -137,7 +132,7 @@ def create_model(
         name: A key of `ARCHITECTURES`.
         num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
         generator: Source of the initial weights; PyTorch's own when not given.
-        overrides: Literals to replace, by the names of the family's spec, such as `DenseNetSpec`; all can be JSON.
+        overrides: Options to replace, by the fields of the family's spec, such as `DenseNetSpec`; all can be JSON.
 
     Raises:
         ConfigError: When the name or an override is unknown, or an override makes no sense.
@@ -160,3 +155,41 @@ def native_input(name: str) -> tuple[int, int, int, int]:
     """Shape (channels, frames, height, width) of the clips a network is meant for; others work too."""
     row = architecture(name)
     return row.spec.in_channels, row.num_frames, row.size, row.size
+
+
+def override(spec: AnySpec, values: Mapping[str, object]) -> AnySpec:
+    """Copy a spec with some fields replaced, by name and as JSON gives them: lists become tuples.
+
+    Raises:
+        ConfigError: When a name is unknown, a value has another type than the field, or the spec refuses it.
+    """
+    hints = {field.name: field.type for field in fields(spec)}  # type: ignore[arg-type]
+    replaced: dict[str, Any] = {}
+    for option, value in values.items():
+        if option not in hints:
+            raise ConfigError(f"unknown option {option!r}; choose from {', '.join(hints)}")
+        replaced[option] = float(value) if hints[option] is float and type(value) is int else _as_tuple(value)
+        if not _fits(replaced[option], hints[option]):
+            raise ConfigError(f"{option} {value!r} must be of type {_written(hints[option])}")
+    return replace(spec, **replaced)  # type: ignore[type-var]
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _fits(value: object, hint: object) -> bool:
+    items = get_args(hint)
+    if isinstance(hint, UnionType):
+        return any(_fits(value, item) for item in items)
+    if get_origin(hint) is not tuple:
+        return type(value) is hint  # exactly: a bool is no count
+    if not isinstance(value, tuple):
+        return False
+    if items[-1] is Ellipsis:
+        items = items[:1] * len(value)
+    return len(items) == len(value) and all(map(_fits, value, items))
+
+
+def _written(hint: object) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)

@@ -1,4 +1,4 @@
-"""ResNet3D: residual networks with every layer made 3D, with or without temporal transitions. No weights here."""
+"""ResNet3D: residual networks with every layer made 3D, with or without temporal transitions."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -6,11 +6,20 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t3d.models.checks import at_least_one, check_depths, check_ranges, odd
-from t3d.models.conv_norm import ConvNorm
+from t3d.models.insertion import same_width_transition
+from t3d.models.layers import (
+    ConvNorm,
+    Size,
+    check_at_least_one,
+    check_depths,
+    check_odd,
+    check_ranges,
+    half,
+    size_before_pool,
+    size_before_stride,
+)
 from t3d.models.network import Trunk
-from t3d.models.sizes import Size, half, halved, rounded_up
-from t3d.models.transitions import HalvingPool, same_width_transition
+from t3d.models.t3d import TransitionPool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +27,7 @@ class ResNetSpec:
     """Every option of the ResNet family; sizes are (T, H, W).
 
     Raises:
-        ConfigError: When a literal is out of range or two contradict each other.
+        ConfigError: When a value is out of range or two contradict each other.
 
     Source: Hara et al. 2018, arXiv:1711.09577, Table 1, with shortcuts of type B (a 1x1x1 convolution); type A of
     their first release (zeros for the new channels, no parameters) is not offered.
@@ -56,8 +65,8 @@ class ResNetSpec:
 
     def __post_init__(self) -> None:
         counts = ("blocks", "width", "in_channels", "stem_stride", "time_stride")
-        at_least_one(self, *counts, *(["stem_pool_stride"] if self.stem_pool_stride else []))
-        odd(self, "stem_kernel", "time_kernel")
+        check_at_least_one(self, *counts, *(["stem_pool_stride"] if self.stem_pool_stride else []))
+        check_odd(self, "stem_kernel", "time_kernel")
         check_depths(self.ttl_depths, len(self.blocks))
         check_ranges(self.neck, self.dropout)
 
@@ -67,18 +76,22 @@ class ResNetSpec:
         needed: Size = (1, 1, 1)
         for depths in reversed(self.ttl_depths):
             if depths is None:
-                needed = rounded_up(needed, (self.time_stride, 2, 2))
+                needed = size_before_stride(needed, (self.time_stride, 2, 2))
             else:
-                needed = halved(needed, time_stride=self.time_stride, keep_last_plane=self.keep_last_plane)
+                needed = size_before_pool(needed, time_stride=self.time_stride, keep_last_plane=self.keep_last_plane)
         for stride in (self.stem_pool_stride, self.stem_stride):
-            needed = needed if stride is None else rounded_up(needed, stride)
+            needed = needed if stride is None else size_before_stride(needed, stride)
         return needed
 
     def twin(self) -> dict[str, object]:
-        """Literals of the 2D twin."""
+        """Values that make the 2D twin."""
         pool = None if self.stem_pool_stride is None else (1, *self.stem_pool_stride[1:])
         stem = {"stem_kernel": (1, *self.stem_kernel[1:]), "stem_stride": (1, *self.stem_stride[1:])}
         return {**stem, "stem_pool_stride": pool, "time_kernel": 1, "time_stride": 1, "ttl_flat": True}
+
+    def build(self) -> Trunk:
+        """The layers up to the features."""
+        return resnet3d(self)
 
 
 def resnet3d(spec: ResNetSpec) -> Trunk:
@@ -92,7 +105,7 @@ def resnet3d(spec: ResNetSpec) -> Trunk:
         depths = spec.ttl_depths[number - 2] if number > 1 else None
         stride = (1, 1, 1) if number == 1 or depths else (spec.time_stride, 2, 2)
         if depths:
-            pool = HalvingPool(time_stride=spec.time_stride, keep_last_plane=spec.keep_last_plane)
+            pool = TransitionPool(time_stride=spec.time_stride, keep_last_plane=spec.keep_last_plane)
             transition = same_width_transition(channels, depths=depths, flat=spec.ttl_flat, pool=pool)
             stages[f"transition{number - 1}"] = transition
         width = spec.width * 2 ** (number - 1)

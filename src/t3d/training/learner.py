@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from t3d.models.dense_block import recompute as _recompute
+from t3d.models import accelerate
 from t3d.system import keep_freed_memory, return_freed_memory
 
 
@@ -123,31 +123,17 @@ def prepare_network(
     Args:
         network: Changed in place; its state dict stays the same.
         channels_last: Keep the channels of a place together in memory; feature maps follow the weights.
-        recompute: See `accelerate`; freed memory then goes back to the system, too.
-        plain: See `accelerate`.
+        recompute: See `t3d.accelerate`; freed memory then goes back to the system, too.
+        plain: Leave out `t3d.accelerate`.
     """
     if channels_last:
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    accelerate(network, recompute=recompute, plain=plain)
+    if not plain:
+        accelerate(network, recompute=recompute)
     if recompute:
         return_freed_memory()
     else:
         keep_freed_memory()
-
-
-def accelerate(network: nn.Module, *, recompute: bool = False, plain: bool = False) -> None:
-    """Put the fused training steps on a network: the one place where a training does so.
-
-    Args:
-        network: Changed in place.
-        recompute: Compute the insides of dense blocks again for their gradients: less memory, more time.
-        plain: Leave the network as it is.
-
-    Raises:
-        ConfigError: It has no dense blocks to be recomputed.
-    """
-    if recompute and not plain:
-        _recompute(network)
 
 
 def _compiled(model: nn.Module) -> nn.Module:

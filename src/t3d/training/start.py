@@ -11,8 +11,8 @@ from torch import Tensor
 from t3d.errors import CheckpointError
 from t3d.models import ARCHITECTURES, LAYOUTS, Network, from_published
 from t3d.models.checkpoints import ModelCard, file_hash, initialise_from, read_weights, weights_file
-from t3d.models.inflation import Inflation, inflate
-from t3d.models.weights_files import read_tensors
+from t3d.models.pretrained.files import read_tensors
+from t3d.models.pretrained.inflation import Inflation, inflate
 
 Inflate = Literal["centre", "repeat"]
 

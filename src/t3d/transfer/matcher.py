@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from t3d.errors import CheckpointError
 from t3d.files import complete
 from t3d.models import Network
-from t3d.models.weights_files import load_tensors, read_tensors
+from t3d.models.pretrained.files import load_tensors, read_tensors
 from t3d.run_files import MATCHER_NAME
 from t3d.tensors import Clips, Features, Logits
 

@@ -16,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t3d.errors import CheckpointError, ConfigError, T3DError
-from t3d.models.layouts import LAYOUTS
+from t3d.models import accelerate
 from t3d.models.network import Network
-from t3d.models.published import from_published
+from t3d.models.pretrained.files import download_tensors, load_tensors, read_tensors
+from t3d.models.pretrained.layouts import LAYOUTS
+from t3d.models.pretrained.reading import from_published
 from t3d.models.registry import create_model
-from t3d.models.weights_files import download_tensors, load_tensors, read_tensors
 from t3d.tensors import Clip, Features, Images
 from t3d.video.spec import PixelSpec
 from t3d.video.transforms import normalise
@@ -166,6 +167,7 @@ def _densenet(weights: Path | None, *, depth: str, digest: str) -> FrozenTeacher
         raise CheckpointError(f"{origin}: {error}") from None
     load_tensors(network, renamed, origin)
     num_features = network.num_features
+    accelerate(network)  # its transitions pool before they convolve, in evaluation, too
     return FrozenTeacher(_OneFrame(network), name=f"densenet{depth}", num_features=num_features, pixels=layout.pixels)
 
 

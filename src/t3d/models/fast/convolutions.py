@@ -1,0 +1,164 @@
+"""Other ways to compute 3D convolutions, where PyTorch is slow or wrong; each is gated by what needs it."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+Lengths = int | tuple[int, ...]
+"""In T, H and W; one number stands for all three."""
+
+_LAST_FAULTY_ONEDNN = (3, 12)
+"""In torch 2.13. Newer versions were not tried: `t3d.engine.selfcheck` compares every convolution before a training."""
+
+
+class Conv3dCall(NamedTuple):
+    """The arguments of `torch.conv3d`, in its order and with its defaults."""
+
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+    stride: Lengths = 1
+    padding: Lengths = 0
+    dilation: Lengths = 1
+    groups: int = 1
+
+
+class Conv3dOverride(TorchFunctionMode):
+    """While entered, every 3D convolution called from Python is computed by another function.
+
+    Used as `with Conv3dOverride(conv3d_padded_in_time): loss = network(clips)...`.
+    """
+
+    def __init__(self, compute: Callable[[Conv3dCall], Tensor]) -> None:
+        super().__init__()
+        self.compute = compute
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  (whatever the function gives)
+        """Called by PyTorch in place of every function."""
+        if func is torch.conv3d:
+            return self.compute(Conv3dCall(*args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+
+def conv3d_by_onednn(call: Conv3dCall) -> Tensor:
+    """Compute by oneDNN, whatever the size, what is float32 on a CPU without gradients; the rest as usual.
+
+    PyTorch by itself takes a loop of its own (`slow_conv3d`) for a single clip whose C x T x H is at most 20480 and
+    whose kernel is at most 3 x 3, and for kernels of 1 x 1 x 1 and stride 1 with one thread.
+    """
+    if not _onednn_serves(call):
+        return torch.conv3d(*call)
+    inputs, weight, bias, stride, padding, dilation, groups = call
+    return torch.mkldnn_convolution(inputs, weight, bias, _three(padding), _three(stride), _three(dilation), groups)
+
+
+def _onednn_serves(call: Conv3dCall) -> bool:
+    """Whether oneDNN's own operator computes the same: it has no gradient, and compilers and exports do not know it."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
+        return False
+    tensors = [tensor for tensor in call[:3] if tensor is not None]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return False
+    plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+    return plain and torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+
+
+def conv3d_padded_in_time(call: Conv3dCall) -> Tensor:
+    """Make zeros before and behind inputs of few planes part of these, where `needs_onednn_bf16_workaround`.
+
+    For training in bfloat16 on a CPU; result and gradients are the same.
+    """
+    zeros, *others = _three(call.padding)
+    if not _needs_padding(call, zeros):
+        return torch.conv3d(*call)
+    inputs = F.pad(call.input, (0, 0, 0, 0, zeros, zeros))
+    return torch.conv3d(*call._replace(input=inputs, padding=(0, *others)))
+
+
+def _needs_padding(call: Conv3dCall, zeros: int) -> bool:
+    mixed = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    dtype = torch.bfloat16 if mixed and call.input.device.type == "cpu" else call.input.dtype
+    return needs_onednn_bf16_workaround(
+        call.input, call.weight, dtype=dtype, zeros=zeros, stride=_three(call.stride)[0]
+    )
+
+
+def needs_onednn_bf16_workaround(
+    inputs: Tensor, weight: Tensor, *, dtype: torch.dtype, zeros: int, stride: int
+) -> bool:
+    """Whether oneDNN would compute a wrong gradient of the weight, and write beyond it.
+
+    In bfloat16 on a CPU it does for kernels that are padded in time, stand nowhere wholly on their input, and give more
+    than one plane. The third block of a T3D that sees 16 frames has two planes under kernels of three. Zeros that are
+    part of the input, instead of being left to the convolution, give the same sums and right gradients.
+
+    Args:
+        inputs: (B, C, T, H, W); on the meta device they stand for ones on a CPU.
+        weight: (O, C, depth, height, width).
+        dtype: Of the arithmetic.
+        zeros: Before the first plane, and as many behind the last.
+        stride: In time.
+    """
+    if dtype != torch.bfloat16 or inputs.device.type not in ("cpu", "meta") or not _onednn_is_faulty():
+        return False
+    return kernel_overhangs(inputs.shape[2], weight.shape[2], zeros=zeros, stride=stride)
+
+
+def kernel_overhangs(planes: int, depth: int, *, zeros: int, stride: int) -> bool:
+    """Whether a kernel that is padded in time stands nowhere wholly on its input, and gives more than one plane."""
+    first_within = -zeros % stride
+    gives_one = planes + 2 * zeros < depth + stride
+    return zeros > 0 and first_within + depth > planes and not gives_one
+
+
+@cache
+def _onednn_is_faulty() -> bool:
+    found = re.search(r"(?:MKL-DNN|oneDNN) v(\d+)\.(\d+)", torch.__config__.show())
+    return found is not None and (int(found[1]), int(found[2])) <= _LAST_FAULTY_ONEDNN
+
+
+def conv3d_backward(
+    grad: Tensor, maps: Tensor, weight: Tensor, *, stride: Sequence[int] = (1, 1, 1), padding: Sequence[int] = (0, 0, 0)
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the input and the weight of a convolution without bias, computed in the number format of `grad`.
+
+    Args:
+        grad: Of what it gave, (B, O, t, h, w).
+        maps: Its input, (B, C, T, H, W).
+        weight: (O, C, depth, height, width).
+        stride: In (T, H, W).
+        padding: Likewise.
+    """
+    zeros, height, width = padding
+    faulty = needs_onednn_bf16_workaround(maps, weight, dtype=grad.dtype, zeros=zeros, stride=stride[0])
+    before = zeros if faulty else 0
+    grad_maps, grad_weight, _ = torch.ops.aten.convolution_backward(
+        grad,
+        (F.pad(maps, (0, 0, 0, 0, before, before)) if before else maps).to(grad.dtype),  # padding by none copies
+        weight.to(grad.dtype),
+        None,
+        stride,
+        (zeros - before, height, width),
+        (1, 1, 1),
+        False,
+        (0, 0, 0),
+        1,
+        (True, True, False),
+    )
+    return grad_maps.narrow(2, before, maps.shape[2]), grad_weight.to(weight.dtype)
+
+
+def _three(lengths: Lengths) -> tuple[int, ...]:
+    return (lengths,) * 3 if isinstance(lengths, int) else tuple(lengths)

@@ -1,0 +1,140 @@
+"""An average pool of two right after a convolution, at the cost of an eighth of the convolution.
+
+Convolution and averaging are linear and see every position alike, so they may change order: neighbours are averaged
+first, and every second position is convolved. With x continued by zeros, taps k[0], k[1], ..., p of them before a
+position, and b[m] = (x[m] + x[m + 1]) / 2, in each axis that is halved
+
+    avgpool(conv(x))[n] = sum over j of k[j] b[2 n + j - p].
+
+Smoothing the kernel instead of the maps gives the same numbers with a kernel larger by one in each axis: 64 taps for
+27. Nothing may stand between convolution and pool that is not linear, or is random.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from t3d.models.layers import Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolThenConv:
+    """A convolution of stride 1 with an average pool of two after it, as sums of neighbours and a smaller convolution.
+
+    Args:
+        kernel: Taps in (T, H, W).
+        before: Those that look at earlier positions.
+        pool: 2 in each axis that is halved, 1 in the others; an odd last position is dropped.
+    """
+
+    kernel: Size
+    before: Size
+    pool: Size
+
+    @property
+    def stride(self) -> Size:
+        """Of the convolution of the sums. Where a single tap looks, no other sums are made to begin with."""
+        time, height, width = (1 if taps == 1 else size for taps, size in zip(self.kernel, self.pool, strict=True))
+        return time, height, width
+
+    def padding(self, maps: Tensor) -> Size:
+        """Of the convolution of the sums: zeros that need not be summed up, where there are some on both sides."""
+        time, height, width = (axis.padding for axis in self._axes(maps))
+        return time, height, width
+
+    @property
+    def factor(self) -> float:
+        """What makes averages of the sums: a power of two, so that it costs no digit wherever it is put."""
+        return 1.0 / (self.pool[0] * self.pool[1] * self.pool[2])
+
+    def sums(self, maps: Tensor) -> Tensor:
+        """Add up neighbours of maps (B, C, T, H, W) in each halved axis: what is convolved."""
+        axes = self._axes(maps)
+        maps = _pad(maps, [axis.zeros for axis in axes])
+        for axis in axes:
+            if axis.pairs:
+                maps = _pairs(maps, axis.number)
+            elif axis.neighbours:
+                maps = _neighbours(maps, axis.number)
+        return maps
+
+    def backward(self, grad: Tensor, maps: Tensor) -> Tensor:
+        """Gradient of the maps, given that of their `sums`; of the maps only their size counts."""
+        axes = self._axes(maps)
+        for axis in axes:
+            if axis.pairs:
+                grad = _twice(grad, axis.number)
+        grad = _pad(
+            grad,
+            [(axis.neighbours - before, axis.neighbours - after) for axis in axes for before, after in [axis.zeros]],
+        )
+        for axis in axes:
+            if axis.neighbours:
+                grad = _neighbours(grad, axis.number)
+        return grad
+
+    def _axes(self, maps: Tensor) -> "list[_Axis]":
+        return [
+            _axis(number, maps.shape[number], taps=taps, before=before, size=size)
+            for number, taps, before, size in zip((2, 3, 4), self.kernel, self.before, self.pool, strict=True)
+        ]
+
+
+def smoothed(kernels: Tensor, pool: Size) -> Tensor:
+    """Average kernels (O, C, T, H, W) with themselves one tap further, in each halved axis: they grow by one there."""
+    for axis, size in zip((2, 3, 4), pool, strict=True):
+        if size == 2:
+            nothing = torch.zeros_like(kernels.narrow(axis, 0, 1))
+            kernels = (torch.cat([kernels, nothing], axis) + torch.cat([nothing, kernels], axis)) / 2
+    return kernels
+
+
+class _Axis(NamedTuple):
+    number: int
+    zeros: tuple[int, int]
+    """Before the first position and after the last that are summed up; fewer than none where positions are dropped."""
+    padding: int
+    """Further zeros on both sides, left to the convolution."""
+    pairs: bool
+    """Sums of positions 0 and 1, 2 and 3, ... suffice."""
+    neighbours: bool
+    """Sums of 0 and 1, 1 and 2, ... are wanted."""
+
+
+def _axis(number: int, length: int, *, taps: int, before: int, size: int) -> _Axis:
+    needed = size * (length // size) + taps - 1  # positions looked at, zeros included
+    after = needed - before - length
+    spare = before - size + 1
+    padding = spare if spare > 0 and after - spare >= size - 1 else 0
+    return _Axis(
+        number,
+        zeros=(before - padding, after - padding),
+        padding=padding,
+        pairs=size == 2 and taps == 1,
+        neighbours=size == 2 and taps > 1,
+    )
+
+
+def _pad(maps: Tensor, amounts: list[tuple[int, int]]) -> Tensor:
+    flat = [amount for pair in reversed(amounts) for amount in pair]  # F.pad: last axis first
+    return F.pad(maps, flat) if any(flat) else maps
+
+
+def _pairs(maps: Tensor, axis: int) -> Tensor:
+    """x[0] + x[1], x[2] + x[3], ..."""
+    first, second = maps.unflatten(axis, (-1, 2)).unbind(axis + 1)
+    return first + second
+
+
+def _neighbours(maps: Tensor, axis: int) -> Tensor:
+    """x[0] + x[1], x[1] + x[2], ..."""
+    length = maps.shape[axis] - 1
+    return maps.narrow(axis, 0, length) + maps.narrow(axis, 1, length)
+
+
+def _twice(grad: Tensor, axis: int) -> Tensor:
+    """x[0], x[0], x[1], x[1], ..."""
+    return torch.stack([grad, grad], dim=axis + 1).flatten(axis, axis + 1)
