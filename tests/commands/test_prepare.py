@@ -336,7 +336,7 @@ def long_videos(make_video: Callable[..., Path]) -> Path:
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(t3d: Call, long_videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ("data", "prepare", long_videos, out, "--workers", "1", "--short-side", "1024")
+    arguments = ("data", "prepare", long_videos, out, "--workers", "2", "--short-side", "1024")
     process = start(*arguments)
     while not list(out.rglob(".*.partial.mp4")) and process.poll() is None:
         time.sleep(0.01)
