@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from t3d.commands import export as export_command
 from t3d.config import EngineName, ExportConfig, ExportPrecision, ExportTarget
-from t3d.inference.backends import BACKENDS, backends_table, check_engine
+from t3d.inference.backends import BACKENDS, backends_docs, check_engine
 from t3d.inference.backends.base import Backend, Scorer
 from t3d.inference.export import TOLERANCES
 from t3d.inference.open import open_model
@@ -97,7 +97,7 @@ def test_it_is_in_messages_and_docs(tmp_path: Path) -> None:
         check_engine(tmp_path / "x.npz", engine="openvino")
     with pytest.raises(Exception, match=r"bf16-mixed.*arrays computes in float32"):
         check_engine(tmp_path, engine="arrays", precision="bf16-mixed")
-    assert "| `arrays` | `numpy` | `.npz` | float32 | included | nothing but an example |" in backends_table()
+    assert "| `arrays` | `numpy` | `.npz` | float32 | included | nothing but an example |" in backends_docs()
 
 
 def test_choices_of_flags_are_those_of_the_table() -> None:
