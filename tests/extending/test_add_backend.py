@@ -1,6 +1,5 @@
 """The worked example of CONTRIBUTING: a backend is a file with a `Backend`, and a row of `backends.BACKENDS`."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t3d.commands import export as export_command
-from t3d.config import EngineName, ExportConfig, ExportPrecision, ExportTarget
-from t3d.inference.backends import BACKENDS, backends_table, check_engine
-from t3d.inference.backends.base import Backend, Scorer
-from t3d.inference.export import TOLERANCES
+from t3d.config import EngineName, ExportPrecision, ExportTarget
+from t3d.inference.backends import BACKENDS, backend_for_target, backends_docs, check_engine
+from t3d.inference.backends.base import Backend, Export, Scorer
+from t3d.inference.export import TOLERANCES, Check, noise_clips, write_export
+from t3d.inference.graph import clip_shape
 from t3d.inference.open import open_model
 from t3d.inference.scorer import torch_scorer
 from t3d.models import checkpoints
-from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
+from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, file_hash, load_model, save_weights
 
 Arrays = dict[str, np.ndarray]
 
@@ -78,26 +77,47 @@ def run(tmp_path: Path, card: ModelCard, micro_model: Callable[..., nn.Module]) 
 
 
 def test_it_exports_and_scores(run: Path) -> None:
-    written = export_command.run(ExportConfig(weights=run, target="numpy"), command="t3d export run --to numpy")
-    assert written.output == run / "weights-numpy-float32.npz"
-    assert written.export.difference <= TOLERANCES["float32"].difference
-    assert written.export.versions["numpy"] == np.__version__
+    network, card = load_model(run)
+    weights, output = run / WEIGHTS_NAME, run / "weights-numpy-float32.npz"
+    written = write_export(
+        output,
+        TOY.translate(network, card, None),
+        card=card,
+        backend=TOY,
+        export=Export(
+            engine=TOY.name,
+            precision="float32",
+            weights=str(weights),
+            weights_sha256=file_hash(weights),
+            versions=TOY.releases("float32"),
+        ),
+        check=Check(
+            reference=torch_scorer(network, card.pixels),
+            clips=noise_clips(clip_shape(card), 3),
+            tolerance=TOLERANCES["float32"],
+        ),
+    )
+    assert written.difference <= TOLERANCES["float32"].difference
+    assert written.versions == {"numpy": np.__version__}
     clips = torch.randint(256, (3, 3, 4, 32, 32), dtype=torch.uint8)
     expected = open_model(run).start(torch.device("cpu"))(clips)
-    for path, engine in ((written.output, "auto"), (run, "arrays")):  # read, and translated in memory
+    for path, engine in ((output, "auto"), (run, "arrays")):  # read, and translated in memory
         model = open_model(path, engine=engine)
         assert (model.engine, model.cpu_only, model.run) == ("arrays", True, run)
         torch.testing.assert_close(model.start(torch.device("cpu"))(clips), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_it_is_in_messages_and_docs(tmp_path: Path) -> None:
+    assert backend_for_target("numpy") is TOY
+    with pytest.raises(Exception, match="openvino, onnx, torch, numpy"):
+        backend_for_target("typo")
     with pytest.raises(Exception, match="auto, openvino, onnxruntime, torch, arrays"):
         check_engine(tmp_path, engine="typo")
     with pytest.raises(Exception, match=r"x\.npz is for arrays"):
         check_engine(tmp_path / "x.npz", engine="openvino")
     with pytest.raises(Exception, match=r"bf16-mixed.*arrays computes in float32"):
         check_engine(tmp_path, engine="arrays", precision="bf16-mixed")
-    assert "| `arrays` | `numpy` | `.npz` | float32 | included | nothing but an example |" in backends_table()
+    assert "| `arrays` | `numpy` | `.npz` | float32 | included | nothing but an example |" in backends_docs()
 
 
 def test_choices_of_flags_are_those_of_the_table() -> None:
@@ -107,4 +127,4 @@ def test_choices_of_flags_are_those_of_the_table() -> None:
     assert ExportTarget.__args__ == tuple(backend.target for backend in table)
     assert set(ExportPrecision.__args__) == {name for backend in table for name in backend.precisions}
     assert TOLERANCES.keys() == set(ExportPrecision.__args__)
-    assert json.loads(json.dumps(sorted(checkpoints._EXPORTED))) == sorted(backend.suffixes[0] for backend in table)
+    assert sorted(checkpoints._EXPORTED) == sorted(backend.suffixes[0] for backend in table)

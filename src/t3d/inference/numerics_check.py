@@ -1,7 +1,7 @@
-"""Are the convolutions of a network computed rightly here, in this precision, and not absurdly slowly?
+"""Check that the convolutions of a network are computed rightly on a device, in a precision, and not far too slowly.
 
-Each distinct convolution is compared by itself: errors of a whole network in half precision say nothing, for rounding
-alone is amplified through a hundred layers. Nothing else than 3D convolutions is looked at.
+Each distinct 3D convolution is compared by itself with one in a finer precision: errors of a whole network in half
+precision say nothing, for a hundred layers amplify rounding alone. Other operations are not checked.
 """
 
 import time
@@ -18,14 +18,14 @@ from t3d.errors import ConfigError
 from t3d.models.layers import times
 
 BOUND = 0.01
-"""Largest relative error (L2) of a result or gradient. Rounding to bfloat16 makes 0.0025, TF32 0.0005; the errors that
-were seen are of 0.2 and more."""
+"""Largest relative error (L2) of a result or gradient. Rounding to bfloat16 makes 0.0025, TF32 0.0005; faulty kernels
+made 0.2 and more."""
 
 FINER = {torch.bfloat16: torch.float32, torch.float16: torch.float32, torch.float32: torch.float64}
 """What each number format is compared with."""
 
-_SEEN_BY_CPU = (2, 32, 12)
-"""Clips, channels, and height and width: enough for what is known to go wrong there, which depends on time only."""
+_SIZE_ON_CPU = (2, 32, 12)
+"""Clips, channels, and height and width, at most: the known faults on CPUs depend on the length in time only."""
 
 
 class Convolution(NamedTuple):
@@ -40,23 +40,23 @@ class Convolution(NamedTuple):
 
 
 def convolutions_of(network: nn.Module, clips: tuple[int, ...], *, learns: bool) -> list[Convolution]:
-    """List the distinct convolutions that clips of this shape go through, or their gradients come back through.
+    """List the distinct convolutions of the forward pass of clips of this shape, or of its backward pass.
 
     Args:
         network: On the meta device, so that nothing is computed; its number format is that of the clips, too.
         clips: (B, C, T, H, W).
-        learns: Look at the way back, which need not mirror the way there.
+        learns: List the convolutions of the backward pass, which need not mirror those of the forward pass.
     """
-    noting = _Noting(learns=learns)
-    with noting, torch.set_grad_enabled(learns):
+    recorder = _Recorder(learns=learns)
+    with recorder, torch.set_grad_enabled(learns):
         scores = network(torch.empty(clips, device="meta", dtype=next(network.parameters()).dtype))
         if learns:
             scores.sum().backward()
-    return list(noting.seen)
+    return list(recorder.seen)
 
 
-class _Noting(TorchDispatchMode):
-    """Take note of convolutions, or of what gives their gradients."""
+class _Recorder(TorchDispatchMode):
+    """Record convolutions, or the operations that give their gradients."""
 
     def __init__(self, *, learns: bool) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def check_convolutions(
 
 
 def _cut(convolution: Convolution) -> Convolution:
-    num_clips, num_channels, size = _SEEN_BY_CPU
+    num_clips, num_channels, size = _SIZE_ON_CPU
     _, channels, planes, height, width = convolution.inputs
     out, _, *kernel = convolution.weight
     channels = min(channels, num_channels)

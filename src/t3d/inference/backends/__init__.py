@@ -90,7 +90,7 @@ def read_export(path: Path, backend: Backend) -> "tuple[Any, ModelCard, Export]"
     return network, *from_text(text, file=path)
 
 
-def backends_table() -> str:
+def backends_docs() -> str:
     """The backends for the docs, as Markdown."""
     head = ("`--engine`", "`t3d export --to`", "files", "precisions", "install", "what for")
     return markdown_table(head, [_docs_row(backend) for backend in BACKENDS.values()])
