@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import torch
-from scipy import stats
 
 from benchmarks.growth_plots import growth_figure
 from benchmarks.options import Options
@@ -74,8 +74,8 @@ def fit_power_law(sizes: Sequence[int | float], values: Sequence[int | float]) -
     """Fit logarithms by least squares; None for fewer than three points, which leave no error."""
     if len(sizes) < 3:
         return None
-    line = stats.linregress(*([math.log(number) for number in numbers] for numbers in (sizes, values)))
-    return PowerLaw(exponent=float(line.slope), error=float(line.stderr), factor=math.exp(line.intercept))
+    (exponent, offset), covariance = np.polyfit(np.log(sizes), np.log(values), deg=1, cov=True)
+    return PowerLaw(exponent=float(exponent), error=math.sqrt(covariance[0, 0]), factor=math.exp(offset))
 
 
 @dataclass(frozen=True, kw_only=True)

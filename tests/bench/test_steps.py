@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.infer import literal_scoring_step
+from benchmarks.train import literal_work
 from t3d.bench.steps import (
     ScoreSettings,
     TrainSettings,
@@ -111,13 +113,14 @@ def test_a_run_is_scored_by_pytorch_in_both_precisions(trained: Path) -> None:
     assert 0 < (rounded - plain).abs().max() < 0.05 * plain.abs().max()
 
 
-def test_an_engine_scores_in_int8() -> None:
+@pytest.mark.slow
+def test_an_engine_scores_in_int8(trained: Path) -> None:
     for package in ("openvino", "nncf"):
         pytest.importorskip(package)
     settings = ScoreSettings(name="int8", engine="openvino", precision="int8")
-    scores = scoring_step(source="t3d_tiny", shape=(1, 3, 16, 29, 29), settings=settings, device="cpu")()
+    scores = scoring_step(source=trained, shape=(1, 3, 4, 32, 32), settings=settings, device="cpu")()
     assert isinstance(scores, torch.Tensor)
-    assert scores.shape == (1, 400)
+    assert scores.shape == (1, 2)
     assert scores.isfinite().all()
 
 
@@ -141,3 +144,12 @@ def test_networks_are_as_created() -> None:
         assert (
             training_network("t3d_tiny", settings).state_dict().keys() == create_model("t3d_tiny").state_dict().keys()
         )
+
+
+def test_the_literal_network_is_trained_and_scored() -> None:
+    arch, shape = "densenet3d_121", (2, 3, 16, 32, 32)
+    work = literal_work(arch, shape, device="meta")
+    work.variant.build(**work.variant.arguments)()
+    scores = literal_scoring_step(arch=arch, shape=(1, *shape[1:]), device="cpu")()
+    assert isinstance(scores, torch.Tensor)
+    assert scores.shape == (1, 400)

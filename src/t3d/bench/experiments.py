@@ -127,6 +127,10 @@ def training_experiment(
     """
     known = [one for one in settings if not one.recompute or arch_supports_recompute(arch)]
     given = {"arch": arch, "shape": shape, "device": device}
+    flops = {
+        one: count_flops(training_step, arch=arch, shape=shape, settings=one)
+        for one in dict.fromkeys(map(_counted, known))
+    }
     work = [
         Work(
             variant=Variant(
@@ -135,7 +139,7 @@ def training_experiment(
                 arguments={**given, "settings": one},
                 skip=bf16_missing(device) if one.precision == "bf16" else "",
             ),
-            flops=count_flops(training_step, arch=arch, shape=shape, settings=_counted(one)),
+            flops=flops[_counted(one)],
             precision=one.precision,
         )
         for one in known
@@ -256,7 +260,9 @@ def _rows(experiment: Experiment, measured: Sequence[Measured], limits: Limits |
 
 def _counted(settings: TrainSettings) -> TrainSettings:
     """The operations are the same in every precision and layout, compiled or not."""
-    return replace(settings, precision="float32", channels_last=False, compile=False, freed_memory="as usual")
+    return TrainSettings(
+        name="counted", accelerated=settings.accelerated, recompute=settings.recompute, freed_memory="as usual"
+    )
 
 
 def _scorers(device: str) -> list[ScoreSettings]:
