@@ -219,7 +219,7 @@ class Stress:
         """Only look at what is there, which takes less time than to go on with it."""
         state = out / "trainer" / "state.pt"
         if state.exists():
-            torch.load(state, weights_only=False)
+            torch.load(state, weights_only=True)
         halves = [path.name for path in out.rglob("*.partial*")]
         return f"FAILED: left {halves}" if halves else "interrupted"
 
