@@ -53,14 +53,16 @@ def iterate(loader: Loader[Item]) -> Iterator[Item]:
     if loader.num_workers == 0:
         yield from loader
         return
-    workers = active_children()  # of an earlier epoch
+    items, workers = None, active_children()  # of an earlier epoch
     try:
         with children_ignore_interrupts(), _no_sigchld_handler():
             items = iter(loader)
         workers = active_children()
         yield from items
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        if not str(error).startswith(_RAISED_IN_WORKER) and _is_of_worker(error, workers):
+    except (KeyboardInterrupt, Exception) as error:
+        is_lost = _is_of_worker(error, workers)
+        _shut_down(items)
+        if is_lost:
             explain_death(workers)
         raise
 
@@ -137,8 +139,22 @@ def _wait_for(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def _is_of_worker(error: Exception, workers: Sequence[BaseProcess]) -> bool:
+def _shut_down(items: object) -> None:
+    """End the workers of a loader's iterator, where it has any, while it still can tell them.
+
+    The error may keep it in a cycle of references, and what is freed in a cycle waits for its workers in vain.
+    """
+    shut_down = getattr(items, "_shutdown_workers", None)
+    if shut_down is not None:
+        shut_down()
+
+
+def _is_of_worker(error: BaseException, workers: Sequence[BaseProcess]) -> bool:
     """Whether a worker's death caused this error: its pipe broke, PyTorch says so, or a worker is gone."""
+    if not isinstance(error, OSError | EOFError | RuntimeError | UnpicklingError):
+        return False
+    if str(error).startswith(_RAISED_IN_WORKER):
+        return False
     if isinstance(error, ConnectionError | EOFError | UnpicklingError) or "DataLoader worker" in str(error):
         return True
     return _wait_for(lambda: was_interrupted() or any(not worker.is_alive() for worker in workers))
