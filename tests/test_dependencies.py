@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -14,6 +15,8 @@ OTHER_NAMES = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 LOADED_BY_OTHERS = {"tensorboard": "torch.utils.tensorboard"}
 """Dependencies that are imported by an import of something else."""
 FOR_DEVELOPERS = ("all", "test", "dev")
+NOT_REQUIRED = {"decord"}
+"""Imported only where it happens to be installed, to be measured beside ours."""
 
 
 def imported() -> dict[str, str]:
@@ -24,7 +27,8 @@ def imported() -> dict[str, str]:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             found.update({name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names})
-    return {name: path for name, path in found.items() if name not in sys.stdlib_module_names and name != "t3d"}
+    known = {*sys.stdlib_module_names, *NOT_REQUIRED, "t3d"}
+    return {name: path for name, path in found.items() if name not in known}
 
 
 def declared() -> set[str]:
@@ -38,9 +42,12 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+_distributions = cache(packages_distributions)
+
+
 def providers(name: str) -> set[str]:
     """Distributions that provide an import."""
-    installed = packages_distributions().get(name, [])
+    installed = _distributions().get(name, [])
     return {canonical(text) for text in (*installed, OTHER_NAMES.get(name, name))}
 
 

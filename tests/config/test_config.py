@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -209,8 +209,18 @@ SHARED: Probes = {
     ),
 }
 
+WATCHED = ("decay_factor", "plateau_patience", "early_stop_epochs", "workers")
+"""Of a training, they act on validation, which a transfer always has."""
+
+
+def _watched(probe: Probe | str) -> Probe:
+    assert isinstance(probe, Probe)
+    return replace(probe, flags=(*probe.flags, *_ON))
+
+
 TRAIN_PROBES: Probes = {
     **SHARED,
+    **{name: _watched(SHARED[name]) for name in WATCHED},
     "data": Probe(flags=(), look=lambda c: len(c.loader.dataset.samples), value=8),
     "output": Probe(flags=(), look=lambda c: (c.callbacks.folder / "config.json").exists(), value=True),
     "preset": Probe(
@@ -396,23 +406,65 @@ def catch_transfer(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return run
 
 
-def _direct(probes: Probes) -> list[str]:
-    return [name for name, probe in probes.items() if isinstance(probe, Probe)]
+ALONE = {
+    *("arch", "head", "overrides", "twin", "preset", "recompute"),  # another network than the others look at
+    *("data", "split", "epochs", "min_steps", "max_steps", "step_epochs", "schedule"),  # they count the usual videos
+    *("labels_per_class", "train_fraction", "validation_fraction", "holdout_fraction", "windows"),  # other counts
+    *("layer_decay", "segments", "negatives"),  # they look at all of what others change a part of
+}
+"""Fields that are tried by themselves; the others share a training wherever their flags allow it."""
 
 
-@pytest.mark.parametrize("name", _direct(TRAIN_PROBES))
-def test_field_acts(name: str, catch: Callable[..., Caught]) -> None:
-    probe = TRAIN_PROBES[name]
-    assert isinstance(probe, Probe)
-    watched = _ON if name in ("decay_factor", "plateau_patience", "early_stop_epochs", "workers") else ()
-    assert probe.look(catch(*probe.flags, *watched)) == probe.value
+def _bundles(probes: Probes) -> list[tuple[str, ...]]:
+    """Fields whose flags do not contradict each other."""
+    names: list[list[str]] = []
+    given: list[dict[object, list[object]]] = []
+    for name, probe in probes.items():
+        if isinstance(probe, str):
+            continue
+        flags = _by_flag(probe)
+        place = next((i for i, other in enumerate(given) if _agree(flags, other)), None) if name not in ALONE else None
+        if place is None:
+            names.append([name])
+            given.append(flags if name not in ALONE else {"alone": [name]})
+        else:
+            names[place].append(name)
+            given[place] |= flags
+    return [tuple(bundle) for bundle in names]
 
 
-@pytest.mark.parametrize("name", _direct(TRANSFER_PROBES))
-def test_transfer_field_acts(name: str, catch_transfer: Callable[..., Caught]) -> None:
-    probe = TRANSFER_PROBES[name]
-    assert isinstance(probe, Probe)
-    assert probe.look(catch_transfer(*probe.flags)) == probe.value
+def _agree(flags: dict[object, list[object]], other: dict[object, list[object]]) -> bool:
+    return "alone" not in other and all(other.get(flag, values) == values for flag, values in flags.items())
+
+
+def _by_flag(probe: Probe) -> dict[object, list[object]]:
+    found: dict[object, list[object]] = {}
+    for word in probe.flags:
+        if str(word).startswith("--"):
+            found[word] = []
+        else:
+            found[list(found)[-1]].append(word)
+    return found
+
+
+def _try(probes: Probes, bundle: tuple[str, ...], catch: Callable[..., Caught]) -> None:
+    flags: dict[object, list[object]] = {}
+    chosen = {name: probe for name in bundle if isinstance(probe := probes[name], Probe)}
+    for probe in chosen.values():
+        flags |= _by_flag(probe)
+    caught = catch(*(word for flag, values in flags.items() for word in (flag, *values)))
+    for name, probe in chosen.items():
+        assert probe.look(caught) == probe.value, name
+
+
+@pytest.mark.parametrize("bundle", _bundles(TRAIN_PROBES), ids="+".join)
+def test_field_acts(bundle: tuple[str, ...], catch: Callable[..., Caught]) -> None:
+    _try(TRAIN_PROBES, bundle, catch)
+
+
+@pytest.mark.parametrize("bundle", _bundles(TRANSFER_PROBES), ids="+".join)
+def test_transfer_field_acts(bundle: tuple[str, ...], catch_transfer: Callable[..., Caught]) -> None:
+    _try(TRANSFER_PROBES, bundle, catch_transfer)
 
 
 def _leaves(kind: type) -> Iterator[str]:

@@ -1,4 +1,5 @@
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,16 @@ def _assert_resumes(t3d: Call, flags: tuple[object, ...], folder: Path, monkeypa
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.parametrize("name", preset_names("train"))
+@pytest.mark.parametrize("name", ["quick", "paper-kinetics", "paper-finetune"])
 def test_preset_trains_three_steps_and_resumes(
     name: str, dataset: Path, t3d: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _assert_resumes(t3d, ("train", dataset, "--preset", name, *SMALL), tmp_path, monkeypatch)
+
+
+def test_training_from_scratch_on_ucf101_differs_by_its_clips_only() -> None:
+    paper, scratch = preset("paper-kinetics"), preset("paper-ucf101-scratch")
+    assert replace(paper, preset="paper-ucf101-scratch", clip=scratch.clip) == scratch
 
 
 @pytest.mark.parametrize("name", preset_names("transfer"))
