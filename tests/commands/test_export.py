@@ -17,7 +17,8 @@ from program import NUM_TEST, Call, write_list
 from t3d import cli
 from t3d.errors import ConfigError
 from t3d.inference.backends import base as export_engine
-from t3d.models.checkpoints import WEIGHTS_NAME, file_hash
+from t3d.models.checkpoints import file_hash
+from t3d.run_files import WEIGHTS_NAME
 
 ENGINES = {"openvino": ("openvino", ".xml"), "onnx": ("onnxruntime", ".onnx"), "torch": ("torch", ".pt2")}
 needs_openvino = pytest.mark.skipif(

@@ -4,9 +4,8 @@ import inspect
 from typing import get_args
 
 import pytest
-from t3d.inference.backends.table import ENGINES
 
-from t3d.commands import bench, pipeline
+from t3d.commands import pipeline
 from t3d.config import PipelineConfig, TrainConfig, TransferConfig, fields
 from t3d.config.presets import preset_names
 from t3d.data.formats import FORMATS
@@ -22,10 +21,8 @@ from t3d.video.decode import BACKENDS
         (get_args(fields.Format), FORMATS),
         (get_args(fields.Precision), PRECISIONS),
         (get_args(fields.Backend), BACKENDS),
-        (get_args(fields.EngineName), ["auto", *ENGINES]),
         (get_args(fields.Layout), ["auto", *LAYOUTS]),
         (get_args(fields.Pipeline), pipeline._PIPELINES),
-        (get_args(fields.BenchKind), bench.KINDS),
         (fields.ARCHITECTURES, ARCHITECTURES),
         (fields.TEACHERS, TEACHERS),
     ],

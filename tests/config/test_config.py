@@ -20,10 +20,10 @@ from t3d.commands import train, transfer
 from t3d.config import EvaluateConfig, PredictConfig, TrainConfig, TransferConfig
 from t3d.errors import ConfigError, DataError
 from t3d.models import create_model
-from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
+from t3d.models.checkpoints import ModelCard, save_weights
 from t3d.models.pretrained.inflation import twin_overrides
 from t3d.models.t3d import DenseBlock
-from t3d.run_files import MATCHER_NAME
+from t3d.run_files import MATCHER_NAME, WEIGHTS_NAME
 from t3d.training import learner
 from t3d.transfer.matcher import ColourStatistics, Matcher, save_matcher
 from t3d.transfer.pairs import LivePictures

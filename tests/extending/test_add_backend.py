@@ -15,8 +15,8 @@ from t3d.inference.export import TOLERANCES, Check, noise_clips, write_export
 from t3d.inference.graph import clip_shape
 from t3d.inference.open import open_model
 from t3d.inference.scorer import torch_scorer
-from t3d.models import checkpoints
-from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, file_hash, load_model, save_weights
+from t3d.models.checkpoints import ModelCard, file_hash, load_model, save_weights
+from t3d.run_files import EXPORTED_SUFFIXES, WEIGHTS_NAME
 
 Arrays = dict[str, np.ndarray]
 
@@ -127,4 +127,4 @@ def test_choices_of_flags_are_those_of_the_table() -> None:
     assert ExportTarget.__args__ == tuple(backend.target for backend in table)
     assert set(ExportPrecision.__args__) == {name for backend in table for name in backend.precisions}
     assert TOLERANCES.keys() == set(ExportPrecision.__args__)
-    assert sorted(checkpoints._EXPORTED) == sorted(backend.suffixes[0] for backend in table)
+    assert sorted(EXPORTED_SUFFIXES) == sorted(backend.suffixes[0] for backend in table)

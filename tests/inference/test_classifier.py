@@ -10,7 +10,8 @@ from t3d.data.samples import Sample
 from t3d.errors import CheckpointError, DecodeError
 from t3d.inference.classifier import Classifier, Prediction, as_prediction, as_sample, load, predict
 from t3d.inference.scoring import VideoScores
-from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
+from t3d.models.checkpoints import ModelCard, save_weights
+from t3d.run_files import WEIGHTS_NAME
 from t3d.video.decode import open_video
 from t3d.video.spec import ViewSpec
 

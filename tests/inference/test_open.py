@@ -9,7 +9,6 @@ from torch import nn
 from t3d.errors import ConfigError
 from t3d.inference.backends.base import Export
 from t3d.inference.open import InferenceModel, open_model
-from t3d.inference.scorer import prepare
 from t3d.models.checkpoints import ModelCard, file_hash, save_weights
 
 
@@ -39,16 +38,6 @@ def test_an_engine_that_has_no_such_precision_says_so_before_anything_is_transla
 def test_an_unknown_engine_is_named(weights: Path) -> None:
     with pytest.raises(ConfigError, match=r"tensorrt.*auto, openvino, onnxruntime, torch"):
         open_model(weights, engine="tensorrt")
-
-
-def test_networks_are_prepared_without_norms_that_convolutions_can_take_over(
-    card: ModelCard, micro_model: Callable[..., nn.Module]
-) -> None:
-    def norms(network: nn.Module) -> int:
-        return sum(isinstance(module, nn.BatchNorm3d) for module in network.modules())
-
-    network = micro_model().eval()
-    assert norms(prepare(network)) < norms(network) == norms(card.build())
 
 
 def test_the_run_of_an_export_is_that_of_its_weights_while_they_are_there(

@@ -14,7 +14,6 @@ from torch import nn
 from t3d.errors import CheckpointError
 from t3d.models import checkpoints, create_model
 from t3d.models.checkpoints import (
-    WEIGHTS_NAME,
     ModelCard,
     file_hash,
     initialise_from,
@@ -25,6 +24,7 @@ from t3d.models.checkpoints import (
     save_weights,
     weights_file,
 )
+from t3d.run_files import WEIGHTS_NAME
 from t3d.video.spec import ClipSpec, PixelSpec, SegmentSpec
 
 MakeModel = Callable[..., nn.Module]

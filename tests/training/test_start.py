@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from recorded import published_weights
 from t3d.errors import CheckpointError
 from t3d.models import LAYOUTS, Network, create_model
-from t3d.models.checkpoints import WEIGHTS_NAME, ModelCard, save_weights
+from t3d.models.checkpoints import ModelCard, save_weights
 from t3d.models.pretrained.inflation import twin_overrides
 from t3d.models.pretrained.reading import published_name
-from t3d.run_files import MATCHER_NAME
+from t3d.run_files import MATCHER_NAME, WEIGHTS_NAME
 from t3d.training.start import inflate_from
 from t3d.transfer.matcher import Matcher, keep_fc, save_matcher
 
