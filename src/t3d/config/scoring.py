@@ -45,7 +45,8 @@ class EvaluateConfig:
     """Labelled videos; default: the dataset of the training (its test list)."""
     output: Path | None = None
     """Folder for metrics, predictions and report. Default: the run folder, or `validation` or `train` in it; for
-    another engine or precision a subfolder such as `openvino-bf16`; for a file NAME.safetensors the folder NAME beside it."""
+    another engine or precision a subfolder such as `openvino-bf16`; for a file NAME.safetensors the folder
+    NAME beside it."""
     split: int | None = None
     """Number of the split; default: the run's."""
     subset: Literal["test", "validation", "train"] = "test"
