@@ -1,6 +1,6 @@
-"""Temporal 3D ConvNets for video classification: networks, training, honest evaluation.
+"""Temporal 3D ConvNets for video classification: networks, training, evaluation.
 
-Importing this package loads no torch; the names below are fetched when first used.
+Importing this package does not import PyTorch; the names below are imported when first used.
 """
 
 from importlib import import_module
@@ -33,7 +33,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the name stands for)
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any public name)
     if name not in _HOMES:
         raise AttributeError(f"module 't3d' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

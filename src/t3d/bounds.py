@@ -1,4 +1,4 @@
-"""Ranges of numbers, written at the field they belong to as `Annotated[float, at_least(0)]`, and what checks them."""
+"""Ranges of numbers as annotations of fields, `Annotated[float, at_least(0)]`, and their check."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,34 +11,34 @@ from t3d.errors import ConfigError
 
 @dataclass(frozen=True)
 class Bound:
-    """What a number must satisfy, and the end of the message where it does not."""
+    """A condition on a number, and the end of its error message."""
 
     holds: Callable[[float], bool]
-    """False for not-a-number."""
+    """The condition; false for NaN."""
     rule: str
 
 
 def at_least(smallest: float, *, below: float | None = None) -> Bound:
-    """The smallest value allowed, and what is too large, if there is such a value."""
+    """At least `smallest`, and optionally less than `below`."""
     if below is None:
         return Bound(lambda value: value >= smallest, f"must be at least {smallest}")
     return Bound(lambda value: smallest <= value < below, f"must be at least {smallest} and below {below}")
 
 
 def above(lower: float, largest: float | None = None) -> Bound:
-    """Values above one, and up to the largest allowed, if there is one."""
+    """Greater than `lower`, and optionally at most `largest`."""
     if largest is None:
         return Bound(lambda value: value > lower, f"must be above {lower}")
     return Bound(lambda value: lower < value <= largest, f"must be above {lower} and at most {largest}")
 
 
 def between(smallest: float, largest: float) -> Bound:
-    """The smallest and the largest value allowed."""
+    """Between `smallest` and `largest`, both included."""
     return Bound(lambda value: smallest <= value <= largest, f"must lie between {smallest} and {largest}")
 
 
 def inside(lower: float, upper: float) -> Bound:
-    """Values between two, which are not allowed themselves."""
+    """Between `lower` and `upper`, both excluded."""
     return Bound(lambda value: lower < value < upper, f"must lie between {lower} and {upper}, both excluded")
 
 
@@ -48,19 +48,19 @@ def even() -> Bound:
 
 
 def per_core(most: int) -> Bound:
-    """Processes that the machine has memory for: each takes some 300 MB."""
+    """At most this number of processes per core; each needs about 300 MB."""
     limit = most * (os.cpu_count() or 1)
     rule = f"is too many for this machine; use at most {limit}, one for each core is best"
     return Bound(lambda value: value <= limit, rule)
 
 
 def check_bounds(options: object) -> None:
-    """Check every bounded field of a dataclass, and of the dataclasses in it; None passes.
+    """Check every bounded field of a dataclass and of nested dataclasses; None passes.
 
-    Of a tuple, each number is checked.
+    In a tuple, each number is checked.
 
     Raises:
-        ConfigError: A number is out of bounds; the message has the flag, the value as typed, and the rule.
+        ConfigError: A number is out of bounds; the message contains the flag, the value and the rule.
     """
     for name, bounds in _bounds(type(options)).items():  # type: ignore[arg-type]  # a class can be hashed
         value = getattr(options, name)
@@ -72,7 +72,7 @@ def check_bounds(options: object) -> None:
 
 
 def flag_of(name: str) -> str:
-    """How a field is typed on the command line: `batch_size` of any group of options is `--batch-size`."""
+    """Flag of a field: `batch_size` of any group of options is `--batch-size`."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -86,7 +86,7 @@ def _bounds(kind: type) -> Mapping[str, tuple[Bound, ...]]:
     }
 
 
-def _numbers(value: Any) -> Iterator[float]:  # noqa: ANN401  (whatever a field holds)
+def _numbers(value: Any) -> Iterator[float]:  # noqa: ANN401  (value of any field)
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, int | float):
             yield item

@@ -1,4 +1,4 @@
-"""The command line: parse, run one command, print what it found, turn errors into one line and an exit code."""
+"""The command line: parse flags, run one command, print its result, turn errors into one line and an exit code."""
 
 import io
 import os
@@ -18,12 +18,12 @@ from t3d.workers import explain_death, no_worker_left
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """Exit codes."""
 
     meaning: str
 
     def __new__(cls, number: int, meaning: str) -> "ExitCode":
-        """A number that says what it means."""
+        """A number with its meaning."""
         code = int.__new__(cls, number)
         code._value_ = number
         code.meaning = meaning
@@ -37,7 +37,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One verb: its class of flags in `t3d.config`, and the module of `t3d.commands` that does it."""
+    """One command: its class of flags in `t3d.config`, and its module in `t3d.commands`."""
 
     config: str
     module: str
@@ -83,10 +83,10 @@ COMMANDS = {
 _RESUME = "; --resume goes on from the last saved update, if any"
 _AGAIN = "; the same command goes on"
 _GO_ON = {"train": _RESUME, "transfer": _RESUME, "pipeline": _AGAIN, "data prepare": _AGAIN}
-"""What to say after Ctrl-C, or after a worker has died."""
+"""Message after Ctrl-C, or after a worker has died."""
 
 _PRESETS = {"train": "preset", "transfer": "transfer_preset", "pipeline": "pipeline_preset"}
-"""Functions of `t3d.config.presets` that give the defaults of a command."""
+"""Functions of `t3d.config.presets` that return the defaults of a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -104,7 +104,7 @@ def _guarded(given: list[str]) -> int:
     with interruptible():
         try:
             code = _run(given)
-            sys.stdout.flush()  # nobody could catch it later that the reader has gone
+            sys.stdout.flush()  # a broken pipe could not be caught later
             return code
         except T3DError as error:
             go_on = _go_on(given) if isinstance(error, WorkerError) else ""
@@ -112,7 +112,7 @@ def _guarded(given: list[str]) -> int:
             return ExitCode.BAD_INPUT
         except KeyboardInterrupt:
             return _interrupted(given)
-        except BrokenPipeError:  # of stdout: its reader, such as `head`, has seen enough
+        except BrokenPipeError:  # of stdout: its reader, such as `head`, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.DONE
         except OSError as error:
@@ -121,7 +121,7 @@ def _guarded(given: list[str]) -> int:
             where = "" if error.filename is None else f"{error.filename}: "
             print(f"t3d: error: {where}{error.strerror or error}", file=sys.stderr)
             return ExitCode.BAD_INPUT
-        except Exception:  # what a library makes of a signal, in an import, say
+        except Exception:  # some libraries convert a signal to another exception, for example during an import
             if was_interrupted():
                 return _interrupted(given)
             raise
@@ -138,7 +138,7 @@ def _go_on(given: list[str]) -> str:
 
 
 def _own_words(error: T3DError) -> str:
-    """The message; one that a worker process passed on has its traceback before it."""
+    """The message without the traceback that precedes it if it comes from a worker process."""
     return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()
 
 
@@ -163,7 +163,7 @@ def _run(given: list[str]) -> int:
     run: Callable[..., Any] = module.run
     try:
         result = run(config, **with_command)
-    except ConnectionError:  # of a process it started: only `show` writes to stdout
+    except ConnectionError:  # in a child process: only `show` writes to stdout
         explain_death()
     return _shown(module, result, config) if is_first_process() else 0
 
@@ -171,12 +171,12 @@ def _run(given: list[str]) -> int:
 def _shown(module: Any, result: Any, config: Any) -> int:  # noqa: ANN401  (a module of `t3d.commands`, and its classes)
     try:
         return int(module.show(result, config))
-    except SystemExit:  # rich's answer to a stdout whose reader has gone
+    except SystemExit:  # raised by rich if the reader of stdout has ended
         return 0
 
 
 def _split(given: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The verb, of one word or two, and its flags."""
+    """Split the command, of one or two words, from its flags."""
     num_words = 2 if " ".join(given[:2]) in COMMANDS else 1
     return " ".join(given[:num_words]), given[num_words:]
 
@@ -193,13 +193,13 @@ def _parse(verb: str, command: Command, flags: Sequence[str]) -> Any:  # noqa: A
 
         default = copy(getattr(presets, _PRESETS[verb])(_preset_named(flags)))
         for name in {"data", "pipeline"} & vars(default).keys():
-            object.__setattr__(default, name, tyro.MISSING)  # asks tyro to ask the user; not a value of its type
+            object.__setattr__(default, name, tyro.MISSING)  # tyro's marker for a required argument
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     return tyro.cli(kind, prog=f"t3d {verb}", args=list(flags), default=default, config=settings)
 
 
 def _preset_named(flags: Sequence[str]) -> str:
-    """The preset has to be known before the other flags, whose defaults it sets."""
+    """Find --preset first, because it sets the defaults of the other flags."""
     for position, flag in enumerate(flags):
         if flag.startswith("--preset="):
             return flag.partition("=")[2]

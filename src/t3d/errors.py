@@ -1,6 +1,6 @@
-"""The errors a user can cause, each one line that names the file or value and the remedy.
+"""Errors that a user can cause; the message is one line with the file or value and the remedy.
 
-Nothing here prints or exits: `t3d.cli` turns a `T3DError` into one line and an exit code.
+`t3d.cli` turns a `T3DError` into one line on stderr and an exit code.
 """
 
 from collections.abc import Iterable
@@ -8,15 +8,15 @@ from difflib import get_close_matches
 
 
 class T3DError(Exception):
-    """Something the user can fix; the message is one line."""
+    """Base of errors that the user can fix; the message is one line."""
 
 
 class ConfigError(T3DError):
-    """A flag or argument does not make sense, alone or with the others."""
+    """A flag or argument is invalid, alone or in combination."""
 
 
 class DataError(T3DError):
-    """A list, folder or split of videos is missing, malformed or would give a dishonest number."""
+    """A list, folder or split of videos is missing, malformed, or would give a biased result."""
 
 
 class DecodeError(T3DError):
@@ -28,11 +28,11 @@ class CheckpointError(T3DError):
 
 
 class WorkerError(T3DError):
-    """A process that this one had started ended early, such as for want of memory; what was done is kept."""
+    """A child process ended early, for example for lack of memory; finished work is kept."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that there is nothing of this name, which known name comes nearest, and which there are."""
+    """Message for an unknown name, with the closest known name and all choices."""
     names = list(known)
     nearest = get_close_matches(name, names, n=1)
     hint = f" (perhaps {nearest[0]!r}?)" if nearest else ""

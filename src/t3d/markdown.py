@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 def markdown_table(
     head: Sequence[str], rows: Iterable[Sequence[object]], *, right_aligned_from: int | None = None
 ) -> str:
-    """Write a table, one line a row, without a line break at its end.
+    """Format a table, one line per row, without a trailing line break.
 
     Args:
         head: Names of the columns.
-        rows: As many cells each; None is left empty, and a bar in a cell is escaped.
-        right_aligned_from: First of the columns of numbers, which reach to the last; left out, there are none.
+        rows: The same number of cells each; None is empty, and bars are escaped.
+        right_aligned_from: Index from which on columns are right-aligned; by default none.
     """
     first = len(head) if right_aligned_from is None else right_aligned_from
     marks = ["---" if index < first else "---:" for index in range(len(head))]

@@ -1,6 +1,6 @@
-"""The files of a run: their names, whether a folder may be used, what a weights file says of itself, and releases.
+"""Files of a run: names, checks of a folder, the header of a weights file, and versions of libraries.
 
-Nothing here imports PyTorch, so that a wrong path or file is refused at once.
+This module does not import PyTorch, so that wrong paths and files are refused at once.
 """
 
 import platform
@@ -12,35 +12,35 @@ from safetensors import SafetensorError, safe_open
 from t3d.errors import CheckpointError, ConfigError
 
 WEIGHTS_NAME = "weights.safetensors"
-"""The result: the best epoch on validation videos, or the last one."""
+"""The resulting weights: of the best epoch on validation videos, or of the last."""
 LAST_NAME = "last.safetensors"
-"""The last epoch."""
+"""Weights of the last epoch."""
 MATCHER_NAME = "matcher.safetensors"
-"""Of a transfer: the network that compared the student with its teacher."""
+"""Weights of the matcher of a transfer."""
 STATE_NAME = "trainer/state.pt"
-"""What `--resume` goes on from."""
+"""State for `--resume`."""
 CONFIG_NAME = "config.json"
-"""How to rebuild the network, and every flag of its training."""
+"""Model card and all flags of the training."""
 SUMMARY_NAME = "training.json"
-"""Written last: its presence says that the run is finished."""
+"""Written last: its presence marks a finished run."""
 LOG_NAME = "log.csv"
-"""One row an epoch."""
+"""Log with one row per epoch."""
 SKIPPED_NAME = "skipped.csv"
 """Videos that could not be decoded."""
 FIGURE_NAME = "training.png"
 
 EXPORTED_SUFFIXES = (".xml", ".onnx", ".pt2")
-"""Of the files that `t3d export` writes."""
+"""Suffixes of files written by `t3d export`."""
 
 MEASURES = {"top1": "top-1", "matching": "matching"}
-"""Names of the share of right answers: in the columns of the log, and for people."""
+"""Names of accuracies: in columns of the log, and in text."""
 
 
 def check_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make sure that what a folder holds, if anything, may be continued or replaced.
+    """Check that a run in a folder, if any, may be continued or replaced.
 
     Raises:
-        ConfigError: It is a file, or holds a run, and neither continuing nor replacing it was asked for.
+        ConfigError: It is a file, or holds a run, and neither --resume nor --overwrite was given.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; give a folder as --output")
@@ -54,10 +54,10 @@ def check_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def weights_file(path: Path) -> Path:
-    """The weights file that a run folder or a file name stands for.
+    """The weights file of a run folder, or the file itself.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no such file.
     """
     if path.is_dir():
         file = path / WEIGHTS_NAME
@@ -74,7 +74,7 @@ def weights_file(path: Path) -> Path:
 
 
 def card_text(file: Path) -> str:
-    """The JSON text in a weights file that says how to rebuild the network, and how its weights came about.
+    """The model card in a weights file, as JSON text.
 
     Raises:
         CheckpointError: The file is damaged, or was not written by t3d.
@@ -87,7 +87,7 @@ def card_text(file: Path) -> str:
 
 
 def metadata_of(file: Path, *, remedy: str) -> dict[str, str]:
-    """The texts in the head of a safetensors file.
+    """Metadata in the header of a safetensors file.
 
     Raises:
         CheckpointError: The file is damaged, or of another kind; the message ends with the remedy.
@@ -101,12 +101,12 @@ def metadata_of(file: Path, *, remedy: str) -> dict[str, str]:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a training or transfer was begun in this folder and has not ended."""
+    """Whether the folder contains an unfinished training or transfer."""
     return (folder / STATE_NAME).exists() and not (folder / SUMMARY_NAME).exists()
 
 
 def versions(*, modality: str = "rgb") -> dict[str, str]:
-    """The releases that made a result; OpenCV's is among them where the network saw optical flow."""
+    """Versions of the libraries behind a result; includes OpenCV for optical flow."""
     releases = {name: version(name) for name in ("t3d", "torch", "av")} | {"python": platform.python_version()}
     return releases | ({"opencv": _opencv_version()} if modality == "flow" else {})
 

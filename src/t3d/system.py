@@ -1,6 +1,6 @@
-"""What the program asks of the operating system: memory, signals, and which process of several it is.
+"""Operating system: malloc settings, signals, memory, processor, and the rank of the process.
 
-Nothing heavy is imported: the command line needs this before it knows what to do.
+Only light imports: the command line uses this module before it parses flags.
 """
 
 import ctypes
@@ -20,27 +20,27 @@ ENDING = tuple(
 )  # Windows has no SIGHUP
 """Signals that ask a process to end: Ctrl-C, `kill` or a cluster, a terminal that was closed."""
 _SAME_REQUEST_SECONDS = 1.0
-"""`timeout` signals its child and then the child's whole group: twice the same request."""
+"""`timeout` signals its child and then the child's whole group: the same request twice."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Options of `mallopt`, from glibc's `malloc.h`."""
 _LARGE = 16 * 2**20
-"""Bytes; with smaller pieces a step takes still less memory, and twice the time."""
+"""In bytes; a smaller value saves more memory, but a step takes twice the time."""
 
 _request_times: list[float] = []
-"""When signals to end came, on the monotonic clock, since the command began."""
+"""Times of signals to end since the command began, on the monotonic clock."""
 
 
 def was_interrupted() -> bool:
-    """Whether a signal to end has come since the outermost `interruptible` block began."""
+    """Whether a signal to end has arrived since the outermost `interruptible` block began."""
     return bool(_request_times)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let every signal to end raise KeyboardInterrupt in this block, as Ctrl-C does; a second one ends at once.
+    """Raise KeyboardInterrupt at every signal to end in this block, as Ctrl-C does; a second one ends at once.
 
-    A signal that this process was started to ignore (`nohup`, a shell's background) stays ignored.
+    Signals that were ignored when the process started (`nohup`, background jobs) stay ignored.
     """
     _request_times.clear()
     raised = False
@@ -61,7 +61,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def interrupts_deferred(note: Callable[[], None]) -> Iterator[None]:
-    """Call `note` at the first signal to end, so that the work in hand is finished; the second raises.
+    """Call `note` at the first signal to end, so that the current work is finished; the second raises.
 
     Raises:
         KeyboardInterrupt: At the second signal.
@@ -83,10 +83,10 @@ def interrupts_deferred(note: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def children_ignore_interrupts() -> Iterator[None]:
-    """Leave signals to end to this process, from the first moment of those that are started in this block.
+    """Child processes started in this block ignore signals to end from their first moment.
 
-    They inherit the mask of blocked signals. What comes for this process meanwhile is acted on at the end of the
-    block: half-started processes could not be ended cleanly.
+    They inherit the mask of blocked signals. Signals to this process are handled at the end of the block, because
+    half-started processes could not be ended cleanly.
     """
     held: list[int] = []
     try:
@@ -98,30 +98,30 @@ def children_ignore_interrupts() -> Iterator[None]:
 
 
 def ignore_interrupts(worker: int = 0) -> None:
-    """Leave signals to end to the main process: what a worker does first (`worker_init_fn` of a loader)."""
+    """Ignore signals to end; first call in a worker (`worker_init_fn` of a loader)."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
 
 
 def is_first_process() -> bool:
-    """Whether this process reports and writes for all that torchrun, SLURM or Fabric started."""
+    """Whether this is the process of rank 0 of torchrun, SLURM or Fabric."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
 
 
 def keep_freed_memory() -> bool:
-    """Use freed memory again instead of giving it back; return whether this C library could be told."""
+    """Let malloc reuse freed memory instead of returning it; return whether the C library supports it."""
     return _set_malloc_options({_MMAP_MAX: 0, _TRIM_THRESHOLD: -1})
 
 
 def return_freed_memory() -> bool:
-    """Give large pieces back as soon as they are freed; return whether this C library could be told."""
+    """Let malloc return large blocks when they are freed; return whether the C library supports it."""
     return _set_malloc_options({_MMAP_MAX: 65536, _MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: _LARGE})
 
 
 def peak_bytes() -> int:
     """Largest resident memory of this process so far.
 
-    Linux counts what the parent held when it started this process in `ru_maxrss`, but not in `VmHWM`.
+    On Linux, `ru_maxrss` includes the parent's memory at the start of this process; `VmHWM` does not.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -132,7 +132,7 @@ def peak_bytes() -> int:
 
 
 def cpu_bf16_supported() -> bool:
-    """Whether this processor computes in bf16 itself (AVX512_BF16, AMX, Arm's BF16); others emulate it, slowly."""
+    """Whether the processor has bf16 units (AVX512_BF16, AMX, Arm's BF16); others emulate bf16 slowly."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         return not _BF16_FLAGS.isdisjoint(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
@@ -143,22 +143,22 @@ def cpu_bf16_supported() -> bool:
 
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
-"""Names of the units in Linux's list of a processor's features."""
+"""Names of the units in Linux's list of processor features."""
 
 
 def _is_new_request(number: int) -> bool:
-    """Note a signal; return whether it is a request of its own, not the last one repeated by a launcher."""
+    """Record a signal; return whether it is a new request, not a repetition by a launcher."""
     now = time.monotonic()
     is_repeated = (
         number != signal.SIGINT and was_interrupted() and now - _request_times[-1] < _SAME_REQUEST_SECONDS
-    )  # who presses Ctrl-C twice means it
+    )  # Ctrl-C twice is always meant
     _request_times.append(now)
     return not is_repeated
 
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle signals to end in this block; only the main thread may, others leave them as they are."""
+    """Handle signals to end in this block; does nothing outside of the main thread."""
     taken = {}
     if current_thread() is main_thread():
         before = {number: signal.getsignal(number) for number in ENDING}
@@ -174,7 +174,7 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 @contextmanager
 def _blocked() -> Iterator[None]:
-    """Block signals to end in this thread, where the system can."""
+    """Block signals to end in this thread, if the system supports it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -1,7 +1,7 @@
-"""Worker processes: read what they make, tell why one ended early, and leave none behind.
+"""Worker processes: read their results, explain why one ended early, and leave none running.
 
-Workers ignore signals to end (`children_ignore_interrupts`): the main process finishes what it has to with their help,
-and then ends them. One may be killed all the same, for want of memory or by a second, harder signal.
+Workers ignore signals to end (`children_ignore_interrupts`): the main process finishes its work with their help and
+then ends them. A worker may still be killed, for lack of memory or by another signal.
 """
 
 import gc
@@ -22,9 +22,9 @@ from t3d.errors import WorkerError
 from t3d.system import children_ignore_interrupts, ignore_interrupts, was_interrupted
 
 _GRACE_SECONDS = 1.0
-"""When all processes are signalled, a worker may die before this process has heard of it."""
+"""If all processes are signalled, a worker may die before this process receives the signal."""
 _RAISED_IN_WORKER = "Caught "
-"""How PyTorch begins an error that the dataset raised in a worker: it says nothing of the worker's state."""
+"""Start of PyTorch's message for an error raised by the dataset in a worker; the worker itself is alive."""
 
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -34,21 +34,21 @@ Result = TypeVar("Result")
 
 @runtime_checkable
 class Loader(Protocol[Item_co]):
-    """What is read here of a `DataLoader`."""
+    """The part of `DataLoader` used here."""
 
     num_workers: int
 
     def __iter__(self) -> Iterator[Item_co]:
-        """Start the workers, and give what they make."""
+        """Start the workers, and yield their results."""
         ...
 
 
 def iterate(loader: Loader[Item]) -> Iterator[Item]:
-    """Give what a loader gives; a worker that dies is a plain error, or the interrupt that killed it.
+    """Iterate over a loader; a dead worker becomes a WorkerError, or the interrupt that killed it.
 
     Raises:
         KeyboardInterrupt: A worker died, and this process has been told to end.
-        WorkerError: A worker died otherwise. What the dataset raises is raised unchanged.
+        WorkerError: A worker died otherwise. Exceptions of the dataset are raised unchanged.
     """
     if loader.num_workers == 0:
         yield from loader
@@ -70,16 +70,16 @@ def iterate(loader: Loader[Item]) -> Iterator[Item]:
 def process_map(
     function: Callable[[Task], Result], tasks: Iterable[Task], *, num_workers: int
 ) -> Generator[Result, None, None]:
-    """Give the results in the order in which they come; when the iterator is closed, the processes are killed.
+    """Yield results in order of completion; closing the iterator kills the processes.
 
     Args:
-        function: A function of a module.
-        tasks: What it is called with, one by one; read a little ahead, for there may be a hundred thousand.
-        num_workers: Processes, of one thread each; 0 works in this one.
+        function: A module-level function.
+        tasks: Its arguments, one by one; read lazily, because there may be a hundred thousand.
+        num_workers: Processes, with one thread each; 0 works in this process.
 
     Raises:
         KeyboardInterrupt: A process died, and this one has been told to end.
-        WorkerError: A process died otherwise. What the function raises is raised here.
+        WorkerError: A process died otherwise. Exceptions of the function are raised here.
     """
     if num_workers == 0:
         yield from map(function, tasks)
@@ -98,14 +98,14 @@ def process_map(
 
 
 def explain_death(workers: Sequence[BaseProcess] = ()) -> NoReturn:
-    """Raise what the user is to be told of a process that ended early.
+    """Raise the error for a process that ended early.
 
     Args:
-        workers: Those that it may have been; its exit code says why it ended.
+        workers: The possible processes; the exit code shows the cause.
 
     Raises:
-        KeyboardInterrupt: This process has been told to end, or is so within a second.
-        WorkerError: It has not.
+        KeyboardInterrupt: This process receives a signal to end, at most a second later.
+        WorkerError: Otherwise.
     """
     _wait_for(was_interrupted)
     if was_interrupted():
@@ -120,13 +120,13 @@ def explain_death(workers: Sequence[BaseProcess] = ()) -> NoReturn:
 
 @contextmanager
 def no_worker_left() -> Iterator[None]:
-    """Kill the processes that this block has started and not ended: a worker may be stuck in a damaged video."""
+    """Kill processes started and not ended in this block: a worker may be stuck in a damaged video."""
     before = set(active_children())
     try:
         yield
     finally:
         if set(active_children()) - before:
-            gc.collect()  # loaders that end their workers themselves
+            gc.collect()  # loaders end their workers themselves
         for process in set(active_children()) - before:
             process.kill()
             process.join()
@@ -140,9 +140,9 @@ def _wait_for(condition: Callable[[], bool]) -> bool:
 
 
 def _shut_down(items: object) -> None:
-    """End the workers of a loader's iterator, where it has any, while it still can tell them.
+    """End the workers of a loader's iterator explicitly.
 
-    The error may keep it in a cycle of references, and what is freed in a cycle waits for its workers in vain.
+    An exception may keep the iterator in a reference cycle, and its finalizer would wait for dead workers.
     """
     shut_down = getattr(items, "_shutdown_workers", None)
     if shut_down is not None:
@@ -150,7 +150,7 @@ def _shut_down(items: object) -> None:
 
 
 def _is_of_worker(error: BaseException, workers: Sequence[BaseProcess]) -> bool:
-    """Whether a worker's death caused this error: its pipe broke, PyTorch says so, or a worker is gone."""
+    """Whether a worker's death caused this error: its pipe broke, PyTorch reports it, or a worker is gone."""
     if not isinstance(error, OSError | EOFError | RuntimeError | UnpicklingError):
         return False
     if str(error).startswith(_RAISED_IN_WORKER):
@@ -162,10 +162,10 @@ def _is_of_worker(error: BaseException, workers: Sequence[BaseProcess]) -> bool:
 
 @contextmanager
 def _no_sigchld_handler() -> Iterator[None]:
-    """Take back the handler that PyTorch installs when it starts workers.
+    """Remove the SIGCHLD handler that PyTorch installs when it starts workers.
 
-    It raises wherever this process happens to be, in the middle of a file it writes, too. Without it a loader that
-    waits for a dead worker notices within five seconds.
+    It raises at any point of this process, even while a file is written. Without it, a loader notices a dead worker
+    within five seconds.
     """
     if not hasattr(signal, "SIGCHLD") or current_thread() is not main_thread():
         yield
@@ -183,7 +183,7 @@ def _results(
 ) -> Iterator[Result]:
     waiting: set[Future[Result]] = set()
     for task in tasks:
-        with children_ignore_interrupts():  # a process may be started for it
+        with children_ignore_interrupts():  # may start a process
             waiting.add(pool.submit(function, task))
         if len(waiting) == most:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -192,7 +192,7 @@ def _results(
 
 
 def _begin() -> None:
-    """What a process does first: take one thread, and watch for the end of its parent, which may have been killed."""
+    """Initialise a process: one thread, and exit if the parent is killed."""
     import torch
 
     ignore_interrupts()

@@ -1,1 +1,1 @@
-"""Which frames: decoded, sampled, transformed."""
+"""Decoding, sampling and transforming frames."""

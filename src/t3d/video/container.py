@@ -1,6 +1,6 @@
-"""Open a video file with FFmpeg, refuse what is no video, and turn its frames upright.
+"""Open a video file with FFmpeg, refuse other files, and rotate frames by the display matrix.
 
-No size, rate or count that a file claims is believed: the header may be damaged or hostile.
+Sizes, rates and counts in a header are not trusted: it may be damaged or hostile.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from t3d.errors import DecodeError
 _MAX_PIXELS = 2**26  # 8192 x 8192: more is a damaged or hostile header
 _MAX_FPS = 1000.0
 _FALLBACK_FPS = 25.0
-# Playlists name other files, and may wait for them for ever; FFmpeg draws plain text as if on a terminal.
+# Playlists refer to other files and may wait for them indefinitely; FFmpeg renders text files as video.
 _NO_VIDEOS = frozenset({"concat", "dash", "hls", "tty"})
 
 
@@ -26,7 +26,7 @@ def open_container(path: Path, *, num_threads: int) -> tuple[InputContainer, Vid
     """Open a file and pick its video stream; the caller closes the container.
 
     Raises:
-        DecodeError: There is no such file, or no video in it.
+        DecodeError: The file is missing or has no video stream.
     """
     _require_file(path)
     try:
@@ -43,15 +43,15 @@ def open_container(path: Path, *, num_threads: int) -> tuple[InputContainer, Vid
 
 
 def plausible_fps(*rates: SupportsFloat | None) -> float:
-    """First of these frame rates that can be one, or 25: some files state thousands, or none."""
+    """The first plausible frame rate, or 25: some files state thousands, or none."""
     numbers = (float(rate) for rate in rates if rate is not None)
     return next((number for number in numbers if 0 < number <= _MAX_FPS), _FALLBACK_FPS)
 
 
 def apply_display_matrix(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Turn a picture (H, W, 3) by the display matrix of the frame it was made from: quarter turns and mirror images.
+    """Apply the display matrix of a frame to its image (H, W, 3): quarter turns and reflections.
 
-    The matrix sends the stored point (x, y) to (a x + c y, b x + d y); telephones write one for portrait recordings.
+    The matrix maps the stored point (x, y) to (a x + c y, b x + d y); phones write one for portrait recordings.
     """
     matrix = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))  # PyAV's stub knows of no keys
     if matrix is None:

@@ -1,4 +1,4 @@
-"""Open a video file: the table of decoding libraries behind one protocol.
+"""Open a video file with one of the decoding libraries.
 
 A library is a function that opens a file, and a row of `BACKENDS`.
 """
@@ -19,11 +19,11 @@ def open_video(path: Path, *, backend: str = "pyav", num_threads: int = 1) -> Vi
     Args:
         path: The file.
         backend: A key of `BACKENDS`.
-        num_threads: Most threads the decoder may use.
+        num_threads: Maximum number of decoder threads.
 
     Raises:
         ConfigError: There is no such backend, or its library is not installed.
-        DecodeError: There is no such file, or no video in it.
+        DecodeError: The file is missing or has no video stream.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown backend {backend!r}; choose from {', '.join(BACKENDS)}")
@@ -37,7 +37,7 @@ def _open_pyav(path: Path, num_threads: int) -> VideoReader:
 def _open_torchcodec(path: Path, num_threads: int) -> VideoReader:
     try:
         from t3d.video.torchcodec_reader import TorchCodecVideo
-    except (ImportError, RuntimeError, OSError) as error:  # also raised where FFmpeg's own libraries are missing
+    except (ImportError, RuntimeError, OSError) as error:  # also raised if FFmpeg's libraries are missing
         raise ConfigError(
             "backend 'torchcodec' cannot be loaded; install 't3d[torchcodec]' and the system's FFmpeg, or use 'pyav'"
         ) from error
@@ -45,4 +45,4 @@ def _open_torchcodec(path: Path, num_threads: int) -> VideoReader:
 
 
 BACKENDS: dict[str, Callable[[Path, int], VideoReader]] = {"pyav": _open_pyav, "torchcodec": _open_torchcodec}
-"""Names of decoding libraries, and how each opens a file."""
+"""From names of decoding libraries to functions that open a file."""

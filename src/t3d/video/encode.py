@@ -13,24 +13,24 @@ from t3d.errors import T3DError
 from t3d.files import complete
 
 _REPEATABLE = "threads=1:lookahead-threads=1:aq-mode=0:mbtree=0"
-"""With threads, adaptive quantisation or its tree, equal pictures do not always give equal bytes."""
+"""With threads, adaptive quantisation or mbtree, equal frames do not always give equal bytes."""
 _CLOCK = Fraction(1, 90000)
-"""Unit of the times that a file is given, in seconds."""
+"""Time base of written files, in seconds."""
 
 
 def write_video(path: Path, frames: Iterable[Tensor], *, fps: float = 25.0, crf: int = 18) -> None:
     """Encode RGB frames as H.264 (yuv420p) in the container the suffix names.
 
-    The file appears under its name only when complete. An odd last row or column is dropped, for yuv420p halves both.
+    The file appears under its name only when complete. An odd last row or column is dropped, because of yuv420p.
 
     Args:
-        path: Where to; the folder must exist.
-        frames: Pictures (H, W, 3), uint8, all of one size; read one at a time.
-        fps: Frames a second.
+        path: The file; its folder must exist.
+        frames: Frames (H, W, 3), uint8, all of one size; read one at a time.
+        fps: Frames per second.
         crf: x264's constant rate factor: 0 lossless, 18 visually lossless, 51 worst.
 
     Raises:
-        T3DError: The file cannot be written, or the encoder does not take pictures of this size.
+        T3DError: The file cannot be written, or the encoder does not support this size.
     """
     options = {"crf": str(crf), "preset": "veryfast", "x264-params": _REPEATABLE}
     with complete(path) as unfinished:
@@ -52,14 +52,14 @@ def encode(
     """Encode RGB frames as H.264 (yuv420p) into an open container, with one thread.
 
     Args:
-        container: Where to; the caller closes it.
-        frames: Pictures (H, W, 3), uint8, all of one size; read one at a time. An odd last row or column is dropped.
-        fps: Frames a second.
+        container: Open for writing; the caller closes it.
+        frames: Frames (H, W, 3), uint8, all of one size; read one at a time. An odd last row or column is dropped.
+        fps: Frames per second.
         options: Options of libx264.
-        times_seconds: When each frame is shown, where the rate is not constant.
+        times_seconds: Time of each frame, if the rate is not constant.
 
     Raises:
-        FFmpegError: The encoder does not take pictures of this size.
+        FFmpegError: The encoder does not support this size.
     """
     stream = None
     for number, frame in enumerate(frames):
@@ -74,6 +74,6 @@ def encode(
         shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
         if times_seconds is not None:
             shown.pts, shown.time_base = round(times_seconds[number] / _CLOCK), _CLOCK
-        container.mux(stream.encode(shown.reformat(format="yuv420p", threads=1)))  # equal bytes for equal pictures
+        container.mux(stream.encode(shown.reformat(format="yuv420p", threads=1)))  # equal bytes for equal frames
     if stream is not None:
         container.mux(stream.encode())

@@ -1,7 +1,6 @@
-"""Optical flow as a video of two channels: how far each pixel moves to the next frame, kept on disk where asked to.
+"""Optical flow as a video of two channels, optionally cached on disk.
 
-A `FlowVideo` has the length, the rate and the times of the frames it is made of, so that it is sampled, cropped and
-scored like any video.
+A `FlowVideo` has the length, rate and times of the original video, so it is sampled, cropped and scored like any video.
 """
 
 import hashlib
@@ -31,9 +30,9 @@ from t3d.video.spec import PixelSpec
 from t3d.video.transforms import ZERO_MOTION, resize
 
 _VERSION = 1
-"""Of the values and of the files; part of their names."""
+"""Version of values and files; part of cache names."""
 _LEVELS = 127
-"""Bytes on either side of `ZERO_MOTION`: as many on both, so that turning a direction round is exact."""
+"""Levels on either side of `ZERO_MOTION`: symmetric, so that negation is exact."""
 
 Grey = UInt8[np.ndarray, "H W"]
 Field = UInt8[np.ndarray, "H W 2"]
@@ -42,14 +41,14 @@ Field = UInt8[np.ndarray, "H W 2"]
 class FlowVideo(VideoReader):
     """Motion from each frame of a video to the next one, whatever the stride of a clip; the last is repeated.
 
-    Frames (T, H, W, 2) are uint8: motion to the right and down. 128 is none, 1 and 255 are `flow_bound` or more. The
-    flow is that of the resized pictures, for at full size it is slow; resizing it again changes nothing.
+    Frames (T, H, W, 2) are uint8: motion to the right and down. 128 is no motion, 1 and 255 are `flow_bound` or more.
+    The flow is computed on the resized frames, because it is slow at full size; resizing it again changes nothing.
 
     Args:
-        video: Pictures; closed with this reader.
-        pixels: Size of the pictures, method and bound.
-        kept: File that holds, or is to hold, the flow of the whole video; without, each frame is computed when asked
-            for. The values are the same.
+        video: The frames; closed with this reader.
+        pixels: Size of the frames, method and bound.
+        kept: Cache file for the flow of the whole video; without it, each frame is computed on request. The values
+            are the same.
 
     Raises:
         ConfigError: OpenCV is not installed.
@@ -69,15 +68,15 @@ class FlowVideo(VideoReader):
         return len(self._video)
 
     def frames(self, indices: Sequence[int] | Tensor) -> Frames:
-        """Compute or read the motion that begins at these frames."""
+        """Compute or read the flow of these frames to their next ones."""
         wanted = checked_indices(indices, self.name, video_length=len(self))
-        last = len(self) - 2  # the last frame that has a next one
+        last = len(self) - 2  # the last frame with a next one
         sources = [max(min(index, last), 0) for index in wanted]
         fields = dict(self._flow(sorted(set(sources)))) if self._kept is None else self._read(self._kept, set(sources))
         return torch.from_numpy(np.stack([fields[source] for source in sources]))
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
-        """Turn seconds into frames as the video does."""
+        """Convert seconds to frames as the video does."""
         return self._video.frame_range(start_seconds, end_seconds)
 
     def close(self) -> None:
@@ -85,7 +84,7 @@ class FlowVideo(VideoReader):
         self._video.close()
 
     def _flow(self, sources: Sequence[int]) -> Iterator[tuple[int, Field]]:
-        """The motion that begins at each of these frames; only some of the pictures are held at a time."""
+        """The flow of each of these frames; only some of the frames are in memory at a time."""
         bound = self._pixels.flow_bound * self._pixels.resize
         for start in range(0, len(sources), FRAMES_AT_ONCE):
             targets = {source: min(source + 1, len(self) - 1) for source in sources[start : start + FRAMES_AT_ONCE]}
@@ -95,7 +94,7 @@ class FlowVideo(VideoReader):
             yield from zip(targets, (quantise(flow, bound) for flow in flows), strict=True)
 
     def _hold(self, indices: set[int]) -> None:
-        """Decode the pictures not yet held and forget the others: to go back by a single one would cost a seek."""
+        """Decode missing frames and drop the others; going back by one frame would cost a seek."""
         missing = sorted(indices - self._held.keys())
         self._held = {index: self._held[index] for index in indices & self._held.keys()}
         if missing:
@@ -106,7 +105,7 @@ class FlowVideo(VideoReader):
             raise size_changes(self.name)
 
     def _read(self, kept: Path, sources: set[int]) -> dict[int, Field]:
-        """Take fields from the file, which is written anew where it is not there or damaged."""
+        """Read flow from the cache file; write it again if it is missing or damaged."""
         try:
             return _from_file(kept, sources)
         except FileNotFoundError:
@@ -124,41 +123,41 @@ def open_flow(
 
     Args:
         path: The video.
-        pixels: Size of the pictures, method and bound.
-        folder: Where flow of this kind is kept, one file a video; None keeps nothing.
+        pixels: Size of the frames, method and bound.
+        folder: Cache folder for flow of this kind, one file per video; None for no cache.
         backend: Library that decodes.
-        num_threads: Most threads the decoder may use.
+        num_threads: Maximum number of decoder threads.
 
     Raises:
         ConfigError: A library is not installed.
-        DecodeError: There is no such file, or no video in it.
+        DecodeError: The file is missing or has no video stream.
     """
     video = open_video(path, backend=backend, num_threads=num_threads)
     return FlowVideo(video, pixels, kept=None if folder is None else folder / f"{_identity(path)}.zip")
 
 
 def flow_kind(pixels: PixelSpec, *, backend: str) -> str:
-    """16 hexadecimal digits that differ where the flow of one file may: another method, bound, size or library.
+    """Hash, 16 hexadecimal digits, of everything the flow of a file depends on: method, bound, size, libraries.
 
-    PyAV or torchcodec decodes the pictures, PyTorch resizes them, OpenCV finds the flow.
+    PyAV or torchcodec decodes the frames, PyTorch resizes them, OpenCV computes the flow.
     """
     versions = [_VERSION, load_opencv().__version__, torch.__version__, av.__version__, backend]
     return _digits([*versions, pixels.flow_method, pixels.flow_bound, pixels.resize, pixels.resize_mode])
 
 
 def seen(video: VideoReader, pixels: PixelSpec) -> VideoReader:
-    """The video itself, or its flow where that is what the network sees."""
+    """The video itself, or its flow for the modality flow."""
     return FlowVideo(video, pixels) if pixels.modality == "flow" else video
 
 
 def quantise(flow: NDArray[np.float32], bound: float) -> Field:
-    """Turn motion in pixels into bytes: 128 + 127 x flow / bound, rounded, 1..255."""
+    """Convert motion in pixels to bytes: 128 + 127 x flow / bound, rounded, 1..255."""
     levels = np.rint(flow * (_LEVELS / bound)).clip(-_LEVELS, _LEVELS)
     return (ZERO_MOTION + levels).astype(np.uint8)
 
 
 def load_opencv() -> ModuleType:
-    """OpenCV, which only flow needs.
+    """Import OpenCV, which is only needed for flow.
 
     Raises:
         ConfigError: It is not installed.
@@ -172,7 +171,7 @@ def load_opencv() -> ModuleType:
 
 def _dis(before: Grey, after: Grey) -> NDArray[np.float32]:
     opencv = load_opencv()
-    # A new one each time: it keeps something of the pair before, which shows in the next one's last digits.
+    # A new object per pair: a reused one keeps state that changes the last digits of the next pair.
     finder = opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return np.asarray(finder.calc(before, after, None))
 
@@ -186,7 +185,7 @@ METHODS: Mapping[str, Callable[[Grey, Grey], NDArray[np.float32]]] = {
     "dis": _dis,
     "farneback": _farneback,
 }
-"""Names of methods; each maps two grey pictures to motion in pixels (H, W, 2).
+"""From names of methods to functions of two grey images that return motion in pixels (H, W, 2).
 
 Source: Kroeger et al. 2016, Fast optical flow using dense inverse search, arXiv:1603.03590, in OpenCV's preset medium;
 Farneback 2003, Two-frame motion estimation based on polynomial expansion, with the settings of OpenCV's tutorial.
@@ -195,7 +194,7 @@ Farneback 2003, Two-frame motion estimation based on polynomial expansion, with 
 
 @contextmanager
 def _one_thread(opencv: ModuleType) -> Iterator[None]:
-    """Keep OpenCV from starting a thread a core in each of several workers."""
+    """Limit OpenCV to one thread, because several workers would otherwise use all cores each."""
     before = opencv.getNumThreads()
     opencv.setNumThreads(1)
     try:
@@ -205,9 +204,9 @@ def _one_thread(opencv: ModuleType) -> Iterator[None]:
 
 
 def _to_file(path: Path, fields: Iterator[tuple[int, Field]]) -> None:
-    """Write a PNG a frame, u above v, into an uncompressed ZIP, which has the checksums and the table of places.
+    """Write one PNG per frame, u above v, into an uncompressed ZIP, which provides checksums and an index.
 
-    Several processes may do so at once: what each of them writes is the same, and the last one's file stays.
+    Several processes may write at once: the contents are the same, and the last file stays.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -236,7 +235,7 @@ def _from_file(path: Path, sources: set[int]) -> dict[int, Field]:
 
 
 def _identity(path: Path) -> str:
-    """16 hexadecimal digits of a file and its state."""
+    """Hash of a file's path and state, 16 hexadecimal digits."""
     status = path.stat()
     return _digits([os.fspath(path.resolve()), status.st_size, status.st_mtime_ns])
 

@@ -1,9 +1,8 @@
-"""The packet index of a video file: when each frame is shown, and from which packets decoding can start.
+"""The packet index of a video file: presentation times of all frames, and packets where decoding can start.
 
-Nothing is decoded. Reading packets is far cheaper than decoding them, and where frames are stored in the order in which
-they are shown, the table at the head of an MP4 file spares even that. Where packets cannot be trusted there is no
-index, and the reader counts decoded frames instead. A GIF or MPEG stream cut between two frames is not detected, for
-nothing in it says that more should follow.
+Nothing is decoded. Reading packets is far cheaper than decoding, and if frames are stored in display order, the table
+in the header of an MP4 file is enough. If packets cannot be trusted, there is no index, and the reader counts decoded
+frames instead. A GIF or MPEG stream cut between two frames is not detected, because it does not state its length.
 """
 
 from array import array
@@ -19,7 +18,7 @@ from av.video.stream import VideoStream
 from t3d.errors import DecodeError
 
 # Containers that store presentation times, and codecs whose every packet holds exactly one frame to show. AVI has no
-# such times; MPEG-4 part 2, VP8 and others have packets that show nothing.
+# such times; MPEG-4 part 2, VP8 and others have packets without a frame.
 _TRUSTED_CONTAINERS = frozenset({"mov", "matroska"})
 _TRUSTED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1", "prores"})
 _SHORTFALL = 0.1  # of the stated length; less is rounding, or a stream that ends before the others
@@ -28,17 +27,17 @@ _ENTRY_BYTES = 200  # of memory, its numbers included
 
 @dataclass(frozen=True)
 class Entry:
-    """A packet that decoding can start from."""
+    """A packet where decoding can start."""
 
     first_frame: int
-    """Number of the first frame that can be had from here."""
+    """Index of the first frame that can be decoded from here."""
     pts: int
     dts: int | None
 
 
 @dataclass(frozen=True)
 class PacketIndex:
-    """When every frame is shown, and where decoding can start; times in units of the stream's time base."""
+    """Times of all frames, and entries for decoding; times in units of the stream's time base."""
 
     timestamps: Sequence[int]
     """Strictly ascending, one for each frame."""
@@ -47,19 +46,19 @@ class PacketIndex:
 
     @property
     def num_bytes(self) -> int:
-        """Memory that this takes, about."""
+        """Approximate size in memory."""
         return 8 * len(self.timestamps) + _ENTRY_BYTES * len(self.entries)
 
     def entry_before(self, index: int) -> Entry:
-        """Nearest place from which decoding reaches this frame."""
+        """Last entry from which decoding reaches this frame."""
         return self.entries[bisect_right(self.entries, index, key=lambda entry: entry.first_frame) - 1]
 
 
 def read_packet_index(container: InputContainer, stream: VideoStream, name: str) -> PacketIndex | None:
-    """Read all packets of a freshly opened file, or their table; None if they do not tell which frames there are.
+    """Read all packets of a newly opened file, or their table; None if they do not determine the frames.
 
     Raises:
-        DecodeError: A packet is cut short, or the file ends long before it says: it is truncated or damaged.
+        DecodeError: A packet is incomplete, or the file ends long before its stated end: it is truncated or damaged.
     """
     if _is_trusted(container, stream) and (packets := _listed_packets(container, stream)):
         return _index(packets)
@@ -68,7 +67,7 @@ def read_packet_index(container: InputContainer, stream: VideoStream, name: str)
 
 
 def damaged(name: str, index: int, total: int | None) -> DecodeError:
-    """The error for a frame that a truncated or damaged file does not give."""
+    """The error for a frame missing in a truncated or damaged file."""
     of_all = "" if total is None else f" of {total}"
     return DecodeError(
         f"{name}: frame {index}{of_all} cannot be decoded (truncated or damaged file); re-encode or remove it"
@@ -76,7 +75,7 @@ def damaged(name: str, index: int, total: int | None) -> DecodeError:
 
 
 class _Packet(NamedTuple):
-    """A packet without its data, for all packets together are the whole file."""
+    """A packet without its data, which would be the whole file."""
 
     pts: int | None
     dts: int | None
@@ -108,25 +107,25 @@ def _read_packets(container: InputContainer, stream: VideoStream, name: str) -> 
 
 
 def _listed_packets(container: InputContainer, stream: VideoStream) -> list[_Packet]:
-    """Packets by the table of an MP4 file; none where it does not tell all: then they have to be read.
+    """Packets from the table of an MP4 file; empty if the table is not sufficient and packets must be read.
 
-    The table has the times of decoding only. They are those of showing where no picture waits for a later one.
+    The table has decoding times only. They equal presentation times if frames are stored in display order.
     """
     entries = list(stream.index_entries)
     if _kind(container) != "mov" or stream.codec_context.has_b_frames or len(entries) != stream.frames:
         return []
     if _is_cut(container, stream) or any(entry.is_discard for entry in entries):
-        return []  # cut by an edit list, or missing: reading tells which, and where
+        return []  # cut by an edit list, or missing: reading determines which
     return [_Packet(entry.timestamp, entry.timestamp, entry.is_keyframe, is_shown=True) for entry in entries]
 
 
 def _is_cut(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the table of an MP4 file names packets beyond its end."""
+    """Whether the table of an MP4 file refers to packets beyond its end."""
     return any(entry.pos + entry.size > container.size for entry in stream.index_entries)
 
 
 def _share_read(container: InputContainer, stream: VideoStream, num_packets: int, end_seconds: float) -> float:
-    """How much there is of what the header states; a format that flags a missing end itself counts as whole."""
+    """Fraction of the stated length that exists; 1 for formats that report a missing end themselves."""
     kind = _kind(container)
     if kind == "avi" and stream.frames:
         return num_packets / stream.frames
@@ -149,7 +148,7 @@ def _index(packets: list[_Packet]) -> PacketIndex | None:
     complete = len(shown) == sum(packet.is_shown for packet in packets) == len(set(shown)) > 0
     if not complete or not packets[0].is_keyframe or packets[0].pts is None:
         return None
-    # Pictures shown before the first keyframe lean on some that are not in the file: no decoder gives them.
+    # Frames shown before the first keyframe depend on frames outside the file: decoders do not return them.
     timestamps = tuple(sorted(pts for pts in shown if pts >= packets[0].pts))
     if not timestamps:
         return None

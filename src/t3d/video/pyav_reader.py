@@ -1,7 +1,7 @@
 """Exact frames of a video file through PyAV: seek where that is safe, count from the start where it is not.
 
-A file is indexed by its packets alone. Every decoded frame is compared with that index; the moment the two disagree the
-index is dropped and frames are counted from the start, which is exact by definition.
+A file is indexed by its packets. Every decoded frame is compared with the index; if they disagree, the index is dropped
+and frames are counted from the start, which is exact by definition.
 """
 
 import math
@@ -28,7 +28,7 @@ from t3d.video.reader import VideoReader, checked_indices, frames_between, no_su
 
 _CACHE_BYTES = 2**27
 _KEY_BYTES = 500
-"""Memory that the key of a file takes, about."""
+"""Approximate memory of a key."""
 
 FileKey = tuple[Path, int, int]
 """A file, its size and its date of modification."""
@@ -42,13 +42,13 @@ def _timestamp_bytes(timestamps: "array[int]") -> int:
     return _KEY_BYTES + timestamps.itemsize * len(timestamps)
 
 
-# Training opens a file again in every epoch, and reading all its packets may take longer than decoding a clip.
+# Training opens a file in every epoch, and reading all its packets may take longer than decoding a clip.
 _INDEXES: LRUCache[FileKey, PacketIndex | None] = LRUCache(_CACHE_BYTES, getsizeof=_index_bytes)
 _TIMESTAMPS: "LRUCache[FileKey, array[int]]" = LRUCache(_CACHE_BYTES, getsizeof=_timestamp_bytes)
 
 
 class _IndexMismatchError(Exception):
-    """Decoding gave other frames than the packets promised."""
+    """Decoded frames disagree with the index."""
 
 
 class PyAVVideo(VideoReader):
@@ -56,10 +56,10 @@ class PyAVVideo(VideoReader):
 
     Args:
         path: The file.
-        num_threads: Most threads that decoding and the conversion to RGB may use.
+        num_threads: Maximum number of threads for decoding and for the conversion to RGB.
 
     Raises:
-        DecodeError: There is no such file, no video in it, or its end is missing.
+        DecodeError: The file is missing, truncated, or has no video stream.
     """
 
     def __init__(self, path: Path, *, num_threads: int = 1) -> None:
@@ -84,11 +84,11 @@ class PyAVVideo(VideoReader):
 
     @property
     def is_seekable(self) -> bool:
-        """Whether the packets alone tell which frames there are, so that any of them can be sought."""
+        """Whether the index determines the frames, so that seeking is exact."""
         return self._index is not None
 
     def frames(self, indices: Sequence[int] | Tensor) -> Frames:
-        """Decode these frames; going on ascending from where the last call ended costs no seek."""
+        """Decode these frames; continuing in ascending order after the last call needs no seek."""
         wanted = checked_indices(indices, self.name)
         pictures = {index: self._picture(index) for index in sorted(set(wanted))}
         if len({picture.shape for picture in pictures.values()}) > 1:
@@ -96,11 +96,11 @@ class PyAVVideo(VideoReader):
         return torch.from_numpy(np.stack([pictures[index] for index in wanted]))
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
-        """Turn seconds into frames by the time each is shown."""
+        """Convert seconds to frames by their presentation times."""
         return frames_between(self.times_seconds(), start_seconds, end_seconds)
 
     def times_seconds(self) -> list[float]:
-        """When each frame is shown, counted from the first."""
+        """Presentation time of each frame, relative to the first."""
         if self._times_seconds is None:
             self._times_seconds = self._count_frames() if self._index is None else self._seconds(self._index.timestamps)
         return self._times_seconds
@@ -114,7 +114,7 @@ class PyAVVideo(VideoReader):
         return [(timestamp - timestamps[0]) * self._seconds_per_tick for timestamp in timestamps]
 
     def _count_frames(self) -> list[float]:
-        """Times of all frames that decode; where the file's times do not ascend, the rate is taken as constant."""
+        """Times of all decodable frames; if the file's times do not ascend, a constant rate is assumed."""
         key = _file_key(self._path)
         timestamps = _TIMESTAMPS.get(key)
         if timestamps is None:
@@ -128,7 +128,7 @@ class PyAVVideo(VideoReader):
         return [index / self.fps for index in range(len(timestamps))]
 
     def _average_fps(self) -> float:
-        """What the file states, unless the times of its frames tell otherwise: stated rates ignore pauses."""
+        """Average frame rate from the times of the frames, or the stated rate, which ignores pauses."""
         stated = plausible_fps(self._stream.average_rate, self._stream.guessed_rate)
         if self._index is None or len(self._index.timestamps) < 2:
             return stated
@@ -137,7 +137,7 @@ class PyAVVideo(VideoReader):
         return stated if math.isclose(measured, stated, rel_tol=0.01) else measured
 
     def _find_index(self) -> None:
-        """Read the packets and check what they promise, unless this process has done so before."""
+        """Read the packet index, from the cache if this process has read it before, and check it."""
         key = _file_key(self._path)
         if key in _INDEXES:
             self._index = _INDEXES[key]
@@ -186,7 +186,7 @@ class PyAVVideo(VideoReader):
         raise self._missing(index, self._next)
 
     def _restart(self, index: int) -> None:
-        """Make the next frames those from the nearest entry before this frame, or from the start of the file."""
+        """Continue decoding from the last entry before this frame, or from the start of the file."""
         if self._index is not None:
             entry = self._index.entry_before(index)
             self._next, self._decoded = entry.first_frame, self._from_entry(entry, self._index.timestamps)
@@ -199,7 +199,7 @@ class PyAVVideo(VideoReader):
         expected = entry.first_frame
         for frame in _decode(self._seek(entry)):
             if expected == entry.first_frame and frame.pts is not None and frame.pts < timestamps[expected]:
-                continue  # shown before the entry, and not decodable from here
+                continue  # displayed before the entry, and not decodable from it
             if expected >= len(timestamps) or frame.pts != timestamps[expected]:
                 raise _IndexMismatchError
             yield expected, frame
@@ -208,7 +208,7 @@ class PyAVVideo(VideoReader):
             raise _IndexMismatchError
 
     def _seek(self, entry: Entry) -> Iterator[Packet]:
-        """Packets from the entry on, or from a keyframe before it. Containers differ in the clock they seek by."""
+        """Packets from the entry on, or from a keyframe before it; containers seek by different clocks."""
         for target in (entry.pts, entry.dts):
             if target is None:
                 continue
@@ -223,10 +223,10 @@ class PyAVVideo(VideoReader):
         raise _IndexMismatchError
 
     def _drop_index(self) -> None:
-        """Count frames from now on; but a length already told must hold, or the file is damaged."""
+        """Count frames from now on; if a reported length turns out wrong, the file is damaged."""
         assert self._index is not None
         promised = len(self._index.timestamps)
-        self._restart(0)  # an iterator that raised is spent
+        self._restart(0)  # an iterator that raised is exhausted
         times_seconds = self._count_frames()
         if len(times_seconds) != promised:
             raise damaged(self.name, min(len(times_seconds), promised), promised)
@@ -240,7 +240,7 @@ class PyAVVideo(VideoReader):
 
 
 def forget_files() -> None:
-    """Empty the caches, so that the next visit to a file reads its packets again."""
+    """Empty the caches, so that files are indexed again."""
     _INDEXES.clear()
     _TIMESTAMPS.clear()
 
@@ -251,7 +251,7 @@ def _file_key(path: Path) -> FileKey:
 
 
 def _decode_timestamps(path: Path, *, num_threads: int) -> "array[int]":
-    """Decode a whole file for the time stamps of its frames, -1 where one has none."""
+    """Time stamps of all frames by decoding the whole file, -1 for a missing one."""
     timestamps = array("q")
     container, stream = open_container(path, num_threads=num_threads)
     try:
@@ -264,11 +264,11 @@ def _decode_timestamps(path: Path, *, num_threads: int) -> "array[int]":
 
 
 def _decode(packets: Iterator[Packet]) -> Iterator[av.VideoFrame]:
-    """Frames in the order they are shown; what a decoder refuses before its first frame is skipped."""
+    """Frames in display order; packets that a decoder refuses before its first frame are skipped."""
     started = False
     for packet in packets:
         if packet.size == 0 and packet.dts is not None:
-            continue  # an empty packet would tell the decoder that the stream has ended
+            continue  # an empty packet would signal the end of the stream
         try:
             frames = packet.decode()
         except av.error.FFmpegError:

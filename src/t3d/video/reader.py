@@ -1,4 +1,4 @@
-"""Exact random access to the frames of a video, whatever stores them, and clips of it in one pass."""
+"""The interface of video readers: exact random access to frames; and reading clips in one pass."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -14,20 +14,20 @@ from t3d.errors import DecodeError
 from t3d.tensors import FrameIndices, Frames
 
 FRAMES_AT_ONCE = 16
-"""Frames decoded in one call of a pass over a video: they may be far larger than what is kept of them."""
-_CLOCK_ERROR_SECONDS = 0.001  # several containers round times to the millisecond
+"""Frames decoded per call in one pass: decoded frames may be far larger than what is kept of them."""
+_CLOCK_ERROR_SECONDS = 0.001  # some containers round times to milliseconds
 
-Reader = TypeVar("Reader")  # not `Self`, which run-time type checks cannot resolve in a method
+Reader = TypeVar("Reader")  # not `Self`, which run-time type checkers cannot resolve in a method
 
 
 @runtime_checkable
 class VideoReader(Protocol):
-    """The frames of one video; frame i is the i-th picture that decoding everything would give."""
+    """The frames of one video; frame i is the i-th frame of decoding the whole file."""
 
     name: str
-    """The video in messages: its path."""
+    """Name of the video in messages: its path."""
     fps: float
-    """Average rate, in frames a second."""
+    """Average frame rate, in frames per second."""
 
     def __len__(self) -> int:
         """Exact number of frames."""
@@ -44,7 +44,7 @@ class VideoReader(Protocol):
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
         """First frame shown at or after the start, and first at or after the end, counted from the first frame.
 
-        A frame up to a millisecond early counts as on time. A bound left out is the video's own.
+        A frame up to a millisecond early counts as on time. None means the start or end of the video.
         """
         ...
 
@@ -65,7 +65,7 @@ class ArrayVideo(VideoReader):
     """A video given as an array or tensor of RGB frames, uint8, (T, H, W, 3)."""
 
     def __init__(self, array: NDArray[np.uint8] | Tensor, *, name: str = "array", fps: float = 25.0) -> None:
-        # A tensor needs memory that is writable and runs forwards; an array that turns BGR into RGB does not.
+        # A tensor needs writable memory without negative strides, which an array reversed from BGR to RGB has.
         tensor = array if isinstance(array, Tensor) else torch.from_numpy(np.require(array, requirements=["C", "W"]))
         if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or not tensor.numel():
             raise DecodeError(
@@ -84,7 +84,7 @@ class ArrayVideo(VideoReader):
         return self._tensor[torch.tensor(checked_indices(indices, self.name, video_length=len(self)))]
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
-        """Turn seconds into frames at the constant rate."""
+        """Convert seconds to frames at the constant rate."""
         return frames_between([index / self.fps for index in range(len(self))], start_seconds, end_seconds)
 
     def close(self) -> None:
@@ -94,18 +94,18 @@ class ArrayVideo(VideoReader):
 def iter_clips(
     video: VideoReader, clips: FrameIndices, prepare: Callable[[Frames], Sequence[Tensor]] = torch.unbind
 ) -> Iterator[list[Tensor]]:
-    """Give the prepared frames of each clip in one pass: each frame is decoded once, in ascending order.
+    """Yield the prepared frames of each clip in one pass: each frame is decoded once, in ascending order.
 
-    A clip is given as soon as its last frame has been decoded. What was prepared of a frame is held until no later clip
-    needs it: for clips in the order of their starts at most the span of one clip, whatever the length of the video.
+    A clip is yielded as soon as its last frame is decoded. A prepared frame is kept until no later clip needs it: for
+    clips in the order of their starts at most the span of one clip, whatever the length of the video.
 
     Args:
-        video: Read from the first frame wanted to the last.
-        clips: Frames of N clips, (N, T); they may repeat, and lie in any order within a clip.
-        prepare: Makes one tensor of each decoded frame (T, H, W, C), independent of the frames beside it.
+        video: Read in ascending order.
+        clips: Frames of N clips, (N, T); they may repeat, in any order within a clip.
+        prepare: Maps decoded frames (T, H, W, C) to one tensor per frame, independent of each other.
 
     Raises:
-        DecodeError: A frame cannot be decoded, or the size of the picture changes within a clip.
+        DecodeError: A frame cannot be decoded, or the frame size changes within a clip.
     """
     wanted = clips.unique().tolist()  # ascending
     needed_from = clips.amin(dim=1).flip(0).cummin(dim=0).values.flip(0)  # (N,): the first frame of any clip from here
@@ -127,7 +127,7 @@ def iter_clips(
 def frames_between(
     times_seconds: Sequence[float], start_seconds: float | None, end_seconds: float | None
 ) -> tuple[int, int]:
-    """Answer `VideoReader.frame_range` from the ascending times of all frames."""
+    """Compute `VideoReader.frame_range` from the ascending times of all frames."""
     first = 0 if start_seconds is None else bisect_left(times_seconds, start_seconds - _CLOCK_ERROR_SECONDS)
     if end_seconds is None:
         return first, len(times_seconds)
@@ -135,7 +135,7 @@ def frames_between(
 
 
 def checked_indices(indices: Sequence[int] | Tensor, name: str, *, video_length: int | None = None) -> list[int]:
-    """Plain integers, at least one, each the number of a frame; without a length, the reader finds the last itself.
+    """Indices as integers, checked against the length, if it is given.
 
     Raises:
         DecodeError: There are no indices, or one is negative or past the last frame.

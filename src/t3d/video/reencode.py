@@ -1,8 +1,8 @@
-"""Re-encode a video once so that clips of it are read fast, and compare the file with the original.
+"""Re-encode a video once so that clips of it are read fast, and verify the file against the original.
 
-H.264 that is cheap to decode (no CABAC, no loop filter, no B-frames), of the size that training asks for, with a
-keyframe every few frames: a clip costs hardly more than its own frames, wherever it begins, and needs no resizing.
-docs/prepared-files.md has the measurements of other forms.
+H.264 that is cheap to decode (no CABAC, no loop filter, no B-frames), in the size of the training, with a keyframe
+every few frames: a clip costs little more than its own frames, wherever it starts, and needs no resizing.
+docs/prepared-files.md has measurements of other encodings.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,24 +21,24 @@ from t3d.video.transforms import resize
 
 _NUM_COMPARED = 8
 _MAX_DIFFERENCE = 8.0
-"""Mean absolute difference of a picture from the resized original, in levels of 255; at the default quality it is 2 or
-3, of which 1.5 come from halving the resolution of colours."""
+"""Maximum mean absolute difference of a frame from the resized original, in levels of 255; at the default quality it is
+2 or 3, of which 1.5 come from the halved resolution of colours."""
 _MAX_SHIFT_SECONDS = 0.001
 
 
 class NotFaithfulError(T3DError):
-    """A video that can be decoded does not become a file that shows the same."""
+    """A decodable video cannot be re-encoded faithfully."""
 
 
 def prepare_video(video: PyAVVideo, target: Path, form: PreparedForm, *, first: int, last: int) -> None:
-    """Write the frames from `first` up to `last`, not included, and check the file before it gets its name.
+    """Write the frames from `first` to `last` (excluded), and verify the file before it gets its name.
 
-    It is MP4 whatever the suffix of its name. Its frames are those of the video, one by one, shown when they were.
+    It is MP4 whatever the suffix of its name. Frames and times are those of the video, one by one.
 
     Raises:
         DecodeError: A frame cannot be decoded.
-        NotFaithfulError: The encoder does not take the pictures, or the file does not show what the video does.
-        OSError: The disk is full, or cannot be written to for another reason.
+        NotFaithfulError: The encoder does not support the frames, or the file differs from the video.
+        OSError: The file cannot be written.
     """
     times_seconds = [time - video.times_seconds()[first] for time in video.times_seconds()[first:last]]
     kept: dict[int, Tensor] = {}
@@ -65,15 +65,15 @@ def _resized(video: PyAVVideo, first: int, last: int, short_side: int) -> Iterat
 
 
 def _spread(length: int) -> list[int]:
-    """Some frames from the first to the last."""
+    """Evenly spaced frames from the first to the last."""
     return sorted({step * (length - 1) // (_NUM_COMPARED - 1) for step in range(_NUM_COMPARED)})
 
 
 def _keeping(frames: Iterable[Tensor], numbers: Sequence[int], kept: dict[int, Tensor]) -> Iterator[Tensor]:
-    """Pass frames on, and keep those of these numbers."""
+    """Pass frames on, and keep those with these indices."""
     for number, frame in enumerate(frames):
         if number in numbers:
-            kept[number] = frame.clone()  # not the pictures beside it
+            kept[number] = frame.clone()  # not the frames in the same tensor
         yield frame
 
 
@@ -81,7 +81,7 @@ def _check(path: Path, times_seconds: Sequence[float], kept: Mapping[int, Tensor
     """Compare a written file with the frames and times it was made of.
 
     Raises:
-        NotFaithfulError: It cannot be sought in, or frames, times or pictures differ.
+        NotFaithfulError: Seeking fails, or number, times or content of frames differ.
     """
     with PyAVVideo(path) as written:
         shifts = [abs(new - old) for new, old in zip(written.times_seconds(), times_seconds, strict=False)]

@@ -1,6 +1,6 @@
-"""Which frames make up a clip: integers in, integers out, no pixels and no files.
+"""Samplers: frame indices of clips from the length of a video.
 
-Shuffling a clip's frames is a separate step, `shuffle_frames`: samplers ignore `ClipSpec.order`.
+Samplers ignore `ClipSpec.order`; `shuffle_frames` is a separate step.
 """
 
 import torch
@@ -12,15 +12,15 @@ from t3d.video.spec import ClipSpec
 
 
 def random_clip(video_length: int, spec: ClipSpec, generator: torch.Generator) -> FrameIndices:
-    """One clip starting anywhere it fits; a training view."""
+    """One clip with a random start; for training."""
     last_start = _last_start(video_length, spec)
     return _clips_from(torch.randint(last_start + 1, (1,), generator=generator), video_length, spec)
 
 
 def uniform_clips(video_length: int, spec: ClipSpec, num_clips: int) -> FrameIndices:
-    """Clips whose starts are evenly spaced from the first frame to the last start that fits; a single one is centred.
+    """Clips with evenly spaced starts from the first frame to the last possible start; a single one is centred.
 
-    Clips overlap, and starts repeat, where the video is short.
+    In short videos, clips overlap and starts repeat.
     """
     last_start = _last_start(video_length, spec)
     if num_clips == 1:
@@ -32,7 +32,7 @@ def uniform_clips(video_length: int, spec: ClipSpec, num_clips: int) -> FrameInd
 
 
 def non_overlapping_clips(video_length: int, spec: ClipSpec) -> FrameIndices:
-    """Clips one after another from the first frame, the remainder dropped; one clip where the video is too short.
+    """Consecutive clips from the first frame, without the remainder; one clip if the video is too short.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 4 (testing). It does not mention the remainder.
     """
@@ -40,7 +40,7 @@ def non_overlapping_clips(video_length: int, spec: ClipSpec) -> FrameIndices:
 
 
 def sliding_clips(video_length: int, spec: ClipSpec, step: int) -> FrameIndices:
-    """Clips whose starts lie `step` frames apart, from the first frame to the last clip that fits whole."""
+    """Clips with starts `step` frames apart, from the first frame to the last clip that fits."""
     num_clips = _last_start(video_length, spec) // step + 1
     return _clips_from(torch.arange(num_clips) * step, video_length, spec)
 
@@ -48,10 +48,10 @@ def sliding_clips(video_length: int, spec: ClipSpec, step: int) -> FrameIndices:
 def segment_clips(
     video_length: int, spec: ClipSpec, num_segments: int, generator: torch.Generator | None = None
 ) -> FrameIndices:
-    """Cut the video into equal segments and take one clip in each: anywhere with a generator, centred without.
+    """One clip in each of equal segments of the video: with random start if a generator is given, else centred.
 
-    Where a segment is shorter than a clip, the possible starts are cut into equal parts instead of the frames, so that
-    the clips still spread over the video and still vary.
+    If a segment is shorter than a clip, the possible starts are divided into equal parts instead of the frames, so that
+    the clips still cover the video and vary.
 
     Source: Wang et al. 2016 (temporal segment networks), arXiv:1608.00859, section 3.1.
     """
@@ -69,7 +69,7 @@ def segment_clips(
 
 
 def shuffle_frames(indices: FrameIndices, generator: torch.Generator) -> FrameIndices:
-    """Permute the frames within each clip: what a clip shows stays, how it moves is lost."""
+    """Permute the frames within each clip: appearance stays, motion is lost."""
     order = torch.rand(indices.shape, generator=generator).argsort(dim=1)
     return indices.gather(1, order)
 

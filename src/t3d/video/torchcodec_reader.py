@@ -1,7 +1,7 @@
-"""Pixels through torchcodec, where it can be exact; everything else about the file through PyAV.
+"""Decode with torchcodec where it is exact; everything else about the file is read with PyAV.
 
-Which frames there are, and when they are shown, is read from the packets as for `pyav_reader`, so that both backends
-agree. A file without trustworthy times (AVI, MPEG-4 part 2) cannot be seeked exactly and is decoded by PyAV altogether.
+Frames and their times come from the packet index of `pyav_reader`, so both backends agree. Files without reliable times
+(AVI, MPEG-4 part 2) cannot be sought exactly and are decoded by PyAV.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ class TorchCodecVideo(VideoReader):
 
     Args:
         path: The file.
-        num_threads: Most threads the decoder may use.
+        num_threads: Maximum number of decoder threads.
 
     Raises:
-        DecodeError: There is no such file, or no video in it.
+        DecodeError: The file is missing or has no video stream.
     """
 
     def __init__(self, path: Path, *, num_threads: int = 1) -> None:
@@ -57,7 +57,7 @@ class TorchCodecVideo(VideoReader):
         return pictures[torch.tensor([needed.index(index) for index in wanted])]
 
     def frame_range(self, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
-        """Turn seconds into frames by the time each is shown."""
+        """Convert seconds to frames by their presentation times."""
         return self._packets.frame_range(start_seconds, end_seconds)
 
     def close(self) -> None:

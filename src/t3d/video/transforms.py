@@ -1,6 +1,6 @@
-"""From decoded frames to what a network eats: resize, crop, flip, colour, all on uint8; floats only at the very end.
+"""From decoded frames to network input: resize, crop, flip, colour, all on uint8; floats only at the end.
 
-Every choice is drawn once for a clip, never for a single frame.
+Every random choice is drawn once per clip, never per frame.
 """
 
 import math
@@ -15,18 +15,18 @@ from t3d.tensors import Clip, Clips, Views
 from t3d.video.spec import AugmentSpec, PixelSpec
 
 Pictures = UInt8[Tensor, "T height width C"]
-"""`Frames` before cropping, whose height and width differ from those of the result."""
+"""Frames before cropping; height and width differ from those of the result."""
 
 ZERO_MOTION = 128
-"""The byte of optical flow that means none; directions lie on either side of it."""
+"""The byte of optical flow for no motion."""
 _FLOW_DEVIATION = 12.0
 
 
 def train_view(frames: Pictures, pixels: PixelSpec, augment: AugmentSpec, generator: torch.Generator) -> Clip:
-    """Resize, crop somewhere, perhaps flip, perhaps change colours: one random view of a clip.
+    """One random view of a clip: resize, crop, flip, colour jitter.
 
-    A crop of another scale is enlarged; values of optical flow stay as they were, as is usual, so that the enlarged
-    picture moves a little faster than they say.
+    A smaller crop is enlarged. Values of optical flow stay unchanged, as is usual, so they are slightly smaller than
+    the motion in the enlarged frame.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 4, for the five crops and the flip; the rest is common practice.
     """
@@ -41,14 +41,14 @@ def train_view(frames: Pictures, pixels: PixelSpec, augment: AugmentSpec, genera
 
 
 def centre_view(frames: Pictures, pixels: PixelSpec) -> Clip:
-    """Resize and take the centre crop: the plain test view."""
+    """Resize and take the centre crop: the default test view."""
     pictures = resize(frames, pixels)
     height, width = pictures.shape[-2:]
     return _crop(pictures, (height - pixels.crop_size) // 2, (width - pixels.crop_size) // 2, pixels.crop_size)
 
 
 def three_views(frames: Pictures, pixels: PixelSpec) -> Views:
-    """Resize and take three crops along the longer side: its start, its centre, its end."""
+    """Resize and take three crops along the longer side: start, centre, end."""
     pictures = resize(frames, pixels)
     down, right = (length - pixels.crop_size for length in pictures.shape[-2:])
     if right >= down:
@@ -59,18 +59,18 @@ def three_views(frames: Pictures, pixels: PixelSpec) -> Views:
 
 
 def normalise(clips: Views, pixels: PixelSpec) -> Clips:
-    """Subtract the mean and divide by the deviation of each channel, on the device the clips are on.
+    """Subtract the mean and divide by the deviation of each channel, on the device of the clips.
 
-    For the modality `difference`, each frame is then taken from the next one, in which the mean cancels. The last
-    change is repeated, for the last frame has no next one, so T stays as it was. For `flow`, no motion becomes 0, and
-    the deviation is a fixed one, about that of real videos, so that values are of order 1.
+    For the modality `difference`, each frame is then subtracted from the next one, so that the mean cancels; the last
+    difference is repeated, so that T stays the same. For `flow`, no motion becomes 0, and the deviation is fixed, about
+    that of real videos, so that values are of order 1.
 
     Args:
-        clips: Bytes 0..255, (B, C, T, H, W).
+        clips: uint8, (B, C, T, H, W).
         pixels: Mean and deviation, as fractions of 255, and the modality.
 
     Raises:
-        ConfigError: Differences of clips of a single frame are wanted.
+        ConfigError: For differences of clips of a single frame.
     """
     if pixels.modality == "flow":
         return (clips.float() - ZERO_MOTION) / _FLOW_DEVIATION
@@ -89,7 +89,7 @@ def _changes(clips: Clips) -> Clips:
 
 
 def resize(frames: Pictures, pixels: PixelSpec) -> Tensor:
-    """Bring the short side, or both, to the size asked for; gives (T, C, H, W)."""
+    """Resize the short side, or both, to `pixels.resize`; returns (T, C, H, W)."""
     pictures = frames.permute(0, 3, 1, 2)  # (T, C, H, W)
     height, width = pictures.shape[-2:]
     if pixels.resize_mode == "exact":
@@ -99,7 +99,7 @@ def resize(frames: Pictures, pixels: PixelSpec) -> Tensor:
 
 
 def _flip(pictures: Tensor, pixels: PixelSpec) -> Tensor:
-    """Exchange left and right (T, C, H, W); what moved to the right then moves to the left."""
+    """Flip left and right (T, C, H, W); negates the horizontal component of flow."""
     flipped = pictures.flip(-1)
     if pixels.modality == "flow":
         flipped[:, 0].neg_()  # of bytes: 256 - u, and u is never 0
@@ -117,7 +117,7 @@ def _crop(pictures: Tensor, top: int, left: int, edge: int) -> Clip:
 
 
 def _crop_corner(pictures: Tensor, edge: int, augment: AugmentSpec, generator: torch.Generator) -> tuple[int, int]:
-    """Top and left of the crop."""
+    """Top and left of a crop."""
     down, right = (length - edge for length in pictures.shape[-2:])
     centre = (down // 2, right // 2)
     if augment.crop == "centre":
@@ -129,14 +129,14 @@ def _crop_corner(pictures: Tensor, edge: int, augment: AugmentSpec, generator: t
     return places[int(torch.randint(len(places), (1,), generator=generator))]
 
 
-# Luma and two chroma axes (NTSC's YIQ); its inverse leads back.
+# Luma and two chroma axes (NTSC's YIQ).
 _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
 
 
 def _jitter(clip: Clip, augment: AugmentSpec, generator: torch.Generator) -> Clip:
     """Change brightness, contrast, saturation and hue by one linear map of colours for the whole clip.
 
-    Contrast stretches around the clip's mean luma, saturation and hue scale and turn the chroma plane of YIQ.
+    Contrast scales around the clip's mean luma; saturation and hue scale and rotate the chroma plane of YIQ.
     """
     ranges = (augment.brightness, augment.contrast, augment.saturation, augment.hue)
     if not any(ranges):
