@@ -1,1 +1,1 @@
-"""One verb a file: `run(config)` does it, `show(result, config)` prints it and gives the exit code."""
+"""One command per file: `run(config)` runs it, `show(result, config)` prints the result and returns the exit code."""

@@ -1,7 +1,7 @@
-"""Refuse what is wrong at sight, before a command is imported: unknown names, missing paths, wrong splits and files.
+"""Early checks, before a command is imported: unknown names, missing paths, wrong splits and files.
 
-PyTorch takes seconds to import, and a typo is answered without it. What passes is checked again, and wholly, by the
-command itself. A command that has no row in the table has nothing to check.
+Importing PyTorch takes seconds, and bad input is refused without it. The command itself checks everything again.
+Commands without a row in the table need no early check.
 """
 
 import json
@@ -39,19 +39,19 @@ from t3d.run_files import EXPORTED_SUFFIXES, WEIGHTS_NAME, card_text, check_run_
 
 
 def check(command: str, config: object) -> None:
-    """Refuse what can be refused at sight.
+    """Run the early checks of a command.
 
     Raises:
-        T3DError: A name is unknown, a path missing or taken, or a list or file is not what it should be.
+        T3DError: A name is unknown, a path missing or occupied, or a list or file malformed.
     """
     _CHECKS.get(command, lambda config: None)(config)
 
 
 def check_data(data: Path) -> None:
-    """Refuse a folder or file of videos that is not there, or a prepared one that is not complete.
+    """Check that a folder or file of videos exists, and that a prepared one is complete.
 
     Raises:
-        DataError: It is so.
+        DataError: It is missing or incomplete.
     """
     if str(data) == BUILT_IN:
         return
@@ -153,7 +153,7 @@ def _convert(config: ConvertConfig) -> None:
 
 def _export(config: ExportConfig) -> None:
     if config.weights.suffix.lower() in EXPORTED_SUFFIXES:
-        weights_file(config.weights)  # says that it is one already
+        weights_file(config.weights)  # raises: it is an exported file
     _check_scorer(config.weights)
     if config.calibration is not None:
         check_data(config.calibration)
@@ -211,7 +211,7 @@ def _check_archs(names: Iterable[str]) -> None:
 
 
 def _check_names(what: str, module: str, table: str, listed: Iterable[str], names: Iterable[str]) -> None:
-    """Look names up in a table, if it is there already, for it may have grown; else in what is listed of it."""
+    """Look names up in the table if its module is imported, since it may have new rows; else in the list of names."""
     known = getattr(sys.modules[module], table) if module in sys.modules else listed
     for name in names:
         if name not in known:
@@ -219,14 +219,14 @@ def _check_names(what: str, module: str, table: str, listed: Iterable[str], name
 
 
 def _check_list(data: Path, subset: Subset, *, split: int, format: str | None) -> None:
-    """Read the list of a subset as the command will; built-in videos need not be there yet."""
+    """Read the list of a subset like the command; the built-in videos need not exist yet."""
     check_data(data)
     if str(data) == BUILT_IN:
         return
     try:
         load_videos(data, subset=subset, split=split, format=format)
     except NoSuchSubsetError:
-        if subset != "validation":  # which may be carved from training
+        if subset != "validation":  # which may be held out of training
             raise
 
 
@@ -243,7 +243,7 @@ def _check_teacher(name: str, weights: Path | None) -> None:
 
 
 def _check_scorer(path: Path) -> dict[str, Any]:
-    """What the weights say of their training; nothing of an exported file, which only its own library reads."""
+    """Training entries of a weights file; empty for an exported file, which only its library can read."""
     if path.suffix.lower() in EXPORTED_SUFFIXES and not path.is_dir():
         if not path.exists():
             raise CheckpointError(f"{path}: no such file; t3d export writes one, or give a run folder")
@@ -252,7 +252,7 @@ def _check_scorer(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(card_text(file))
         labels, trained = card["labels"], dict(card["training"])
-    except (KeyError, TypeError, ValueError):  # the command says more of it
+    except (KeyError, TypeError, ValueError):  # the command reports it in detail
         return {}
     if not labels:
         raise CheckpointError(
@@ -262,7 +262,7 @@ def _check_scorer(path: Path) -> dict[str, Any]:
 
 
 def _check_tensors(file: Path) -> None:
-    """Refuse what is no file of tensors at sight; what others published need not be of ours."""
+    """Check that a file can contain tensors; published files are accepted."""
     if not file.is_file():
         what = "is a folder; name the weights file in it" if file.is_dir() else "no such weights file"
         raise CheckpointError(f"{file}: {what}")
@@ -281,7 +281,7 @@ def _check_metrics(path: Path) -> None:
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse a folder that cannot be made, or not be written to; nothing is made yet."""
+    """Check that a folder can be created and written to, without creating it."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; name a folder")
     place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())

@@ -1,4 +1,4 @@
-"""Progress and tables on the terminal; a line an epoch where the output is not one."""
+"""Progress on stderr; one line per epoch if it is not a terminal."""
 
 import sys
 import time
@@ -21,20 +21,20 @@ console = Console(stderr=True, highlight=False)
 
 
 def warn(text: str) -> None:
-    """Show one line that does not stop the work, once for all processes."""
+    """Print a warning, on the first process only."""
     if is_first_process():
         console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Show one line of progress, once for all processes."""
+    """Print one line of progress, on the first process only."""
     if is_first_process():
         console.print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def bar(what: str, *, total: int | None) -> Iterator[Progress]:
-    """Show a progress bar with the time left, while the terminal can."""
+    """Show a progress bar with the time left, on a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,7 +49,7 @@ def bar(what: str, *, total: int | None) -> Iterator[Progress]:
 
 
 def counted(items: Iterable[Item], what: str, *, total: int) -> Iterator[Item]:
-    """Pass items on, and show how many there were."""
+    """Pass items on, and show their number."""
     with bar(what, total=total) as progress:
         for item in items:
             yield item
@@ -57,7 +57,7 @@ def counted(items: Iterable[Item], what: str, *, total: int) -> Iterator[Item]:
 
 
 class TrainingReporter:
-    """A bar over all updates with the time left, and a line an epoch."""
+    """A bar over all updates with the time left, and one line per epoch."""
 
     def __init__(
         self, progress: Progress, *, num_steps: int, num_epochs: int, first_step: int, measure: str = "top1"
@@ -77,7 +77,7 @@ class TrainingReporter:
         self.progress.update(self.progress.task_ids[0], completed=progress.step)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Print the epoch's figures and when the end is expected; of very many epochs, about twenty."""
+        """Print the values of an epoch and the expected end; of many epochs, about twenty."""
         if row["epoch"] % max(1, self.num_epochs // 20) and row["step"] < self.num_steps:
             return
         text = f"epoch {row['epoch']:>3}/{self.num_epochs}  {self._figures(row, 'train')}"

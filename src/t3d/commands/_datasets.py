@@ -1,4 +1,4 @@
-"""Find the videos that DATA names, and choose how they are opened: as frames, or as optical flow.
+"""Find the videos of DATA, and open them as frames or optical flow.
 
 Heavy libraries are imported where they are used, so that wrong paths are refused at once.
 """
@@ -24,15 +24,15 @@ else:
 
 
 def find_videos(data: Path, *, subset: Subset, split: int, format: str | None) -> VideoList:
-    """Load one list of a dataset; the caller shows its warnings once no error can follow."""
+    """Load one list of a dataset; the caller prints its warnings when no error can follow."""
     return load_videos(resolve(data), subset=subset, split=split, format=format)
 
 
 def resolve(data: Path) -> Path:
-    """The folder or file that DATA stands for; `temporal-shapes` is rendered into the cache on first use.
+    """The folder or file of DATA; `temporal-shapes` is rendered into the cache on first use.
 
     Raises:
-        DataError: There is nothing of that name, or it is a prepared dataset that is not complete.
+        DataError: It does not exist, or is an incomplete prepared dataset.
     """
     if str(data) == BUILT_IN:
         return _render(cache_folder() / BUILT_IN)
@@ -47,15 +47,15 @@ def cache_folder() -> Path:
 
 
 def video_source(pixels: PixelSpec, *, backend: str, keep_flow: bool = True) -> OpenVideo:
-    """A function that opens a video as the input of a network.
+    """A function that opens a video as input of a network.
 
     Args:
-        pixels: What the network sees.
+        pixels: Modality and size.
         backend: Library that decodes.
-        keep_flow: Keep optical flow in the cache folder, so that it is computed once a video.
+        keep_flow: Store optical flow in the cache folder, so that it is computed once per video.
 
     Raises:
-        ConfigError: OpenCV is not installed and flow needs it, or the cache folder cannot be made.
+        ConfigError: OpenCV is needed for flow and not installed, or the cache folder cannot be created.
     """
     if pixels.modality != "flow":
         from t3d.video.decode import open_video

@@ -1,4 +1,4 @@
-"""Start the processes and devices a command asked for, and end them together."""
+"""Start the processes and devices of a command, and end them together; numerics checks; compilation."""
 
 import gc
 import logging
@@ -25,10 +25,10 @@ from t3d.system import is_first_process, keep_freed_memory, was_interrupted
 
 
 def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
-    """Check what was asked for; nothing starts yet.
+    """Create the Fabric for given flags; no process starts yet.
 
     Raises:
-        ConfigError: A GPU was asked for and there is none, or the devices cannot be had in this number or precision.
+        ConfigError: There is no GPU, or the number of devices or the precision is not supported.
     """
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--accelerator cuda: no CUDA device is available; use --accelerator cpu")
@@ -44,10 +44,10 @@ def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int
 
 
 def scoring_fabric(model: InferenceModel, options: ScoringOptions, *, devices: int = 1) -> Fabric:
-    """Check what was asked for against what the model's backend can do, as `build_fabric` does.
+    """Like `build_fabric`, for a model whose backend may support the CPU only.
 
     Raises:
-        ConfigError: A GPU, or several devices, are asked of a backend that has one CPU; or the device computes wrongly.
+        ConfigError: The backend supports one CPU only; or the device computes wrongly.
     """
     if not model.cpu_only:
         fabric = build_fabric(accelerator=options.accelerator, precision=options.precision, devices=devices)
@@ -65,11 +65,11 @@ def scoring_fabric(model: InferenceModel, options: ScoringOptions, *, devices: i
 
 @contextmanager
 def launched(fabric: Fabric) -> Iterator[None]:
-    """Start one process a device, by torchrun, SLURM or as children of this one, and end together.
+    """Start one process per device, with torchrun, SLURM or as child processes, and end them together.
 
     Raises:
-        ConfigError: The launcher started another number of processes than the flags say.
-        T3DError: Another process has ended before the end.
+        ConfigError: The launcher started another number of processes than the flags require.
+        T3DError: Another process ended early.
     """
     try:
         fabric.launch()
@@ -96,7 +96,7 @@ def _one_line(error: Exception) -> str:
 
 
 def prepare_compilation() -> None:
-    """Let what is compiled be found again by the next start; `TORCHINDUCTOR_CACHE_DIR` names another folder.
+    """Set the folder of the compile cache, unless `TORCHINDUCTOR_CACHE_DIR` is set.
 
     Raises:
         ConfigError: There is no C++ compiler.
@@ -118,9 +118,9 @@ _SLOW = 2.0
 
 
 def wants_check(device: torch.device, precision: Precision) -> bool:
-    """Whether the arithmetic is of a kind that has been seen to go wrong: any on CUDA, and all but float32 on a CPU.
+    """Whether to check the numerics: on CUDA always, on a CPU for all but float32.
 
-    Other devices may lack the finer format it would be compared with.
+    Other devices may lack the finer format for the comparison.
     """
     return device.type == "cuda" or (device.type == "cpu" and precision != "32-true")
 
@@ -134,18 +134,18 @@ def check_numerics(
     learns: bool,
     channels_last: bool = False,
 ) -> None:
-    """Compare the network's convolutions with finer ones; warn where they are slow.
+    """Compare the network's convolutions with a finer precision; warn if they are slow.
 
     Args:
-        network: Its outline, on the meta device; it takes on the number format of the convolutions.
-        clips: (B, C, T, H, W) of a batch; two of its clips are looked at.
-        device: Where to compute.
+        network: On the meta device; its dtype is changed to that of the convolutions.
+        clips: Shape (B, C, T, H, W) of a batch; two of its clips are used.
+        device: Device.
         precision: Of the arithmetic.
-        learns: Whether gradients are wanted.
-        channels_last: Whether this is the order in memory.
+        learns: Whether to check gradients.
+        channels_last: Whether this is the memory format.
 
     Raises:
-        ConfigError: A result or gradient is wrong.
+        ConfigError: An output or gradient is wrong.
     """
     kind = _PRECISIONS[precision]
     with computing(device, precision=precision) if learns else nullcontext():
@@ -163,10 +163,10 @@ def check_numerics(
 
 
 def check_scoring_numerics(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:
-    """The same for the network of a card and batches of so many of its clips, where the check is wanted at all.
+    """The same for scoring with the network of a card, if `wants_check`.
 
     Raises:
-        ConfigError: A result is wrong.
+        ConfigError: An output is wrong.
     """
     if not wants_check(device, precision):
         return
@@ -178,6 +178,6 @@ def check_scoring_numerics(card: ModelCard, num_clips: int, *, device: torch.dev
 
 
 def computing(device: torch.device, *, precision: Precision) -> AbstractContextManager[object]:
-    """What an objective is to enter around the network, so that the gradients are right."""
+    """Context to enter around the network, for correct gradients."""
     padded = device.type == "cpu" and precision == "bf16-mixed"
     return Conv3dOverride(conv3d_padded_in_time) if padded else nullcontext()

@@ -1,4 +1,4 @@
-"""Folders that results go to: made ready before the work, and held by one command at a time."""
+"""Output folders: created before the work starts, and locked by one command at a time."""
 
 import os
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from t3d.system import is_first_process
 
 
 def make_folder(folder: Path) -> Path:
-    """Create the folder if it is not there.
+    """Create a folder if it does not exist.
 
     Raises:
-        ConfigError: It cannot be made, or not be written to.
+        ConfigError: It cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,11 +30,11 @@ def make_folder(folder: Path) -> Path:
 
 @contextmanager
 def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file. A file that a killed command left behind is no lock.
+    """Hold a lock file. A file left behind by a killed command does not block.
 
     Args:
-        path: The lock file, removed in the end; its folder exists.
-        wait: Until another command is done, or refuse.
+        path: The lock file, removed at the end; its folder must exist.
+        wait: Wait for another command that holds it, instead of raising.
 
     Raises:
         ConfigError: Another command holds it.
@@ -49,11 +49,11 @@ def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows removes no file that is open
+        with suppress(OSError):  # Windows cannot remove open files
             path.unlink(missing_ok=True)
         lock.release()
 
 
 def claimed(folder: Path) -> AbstractContextManager[None]:
-    """Keep other commands out of a run folder; one process does so for all."""
+    """Lock a run folder against other commands; only the first process does so."""
     return alone(make_folder(folder) / ".lock", wait=False) if is_first_process() else nullcontext()

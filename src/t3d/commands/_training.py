@@ -1,4 +1,4 @@
-"""What `train` and `transfer` share: flags by name, checks before anything starts, the learner, what shows progress."""
+"""Shared by `train` and `transfer`: flags by name, checks before the start, the learner, and reporters."""
 
 import inspect
 import json
@@ -31,7 +31,7 @@ ClipsShape = tuple[int, int, int, int, int]
 
 
 def flags_of(config: object) -> dict[str, Any]:
-    """All flags of a command by name; clip, pixels, augmentation and segments stay whole, as the spec of that name."""
+    """All flags of a command by name; clip, pixels, augment and segments stay specs."""
     assert is_dataclass(config)
     flags: dict[str, Any] = {}
     for field in fields(config):
@@ -44,16 +44,16 @@ def flags_of(config: object) -> dict[str, Any]:
 def with_flags(
     function: Callable[..., Result], flags: Mapping[str, Any], *arguments: object, **given: object
 ) -> Result:
-    """Call a function with what is given, and with every flag that has the name of one of its keyword-only arguments.
+    """Call a function with the given arguments, and with every flag that has the name of a keyword-only argument.
 
-    So a new flag needs a field in `t3d.config` and an argument of the same name where it acts, and nothing in between.
+    A new flag therefore needs a field in `t3d.config` and an argument of that name where it acts, nothing in between.
     """
     names = [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
     return function(*arguments, **{name: flags[name] for name in names if name in flags} | given)
 
 
 def network_overrides(options: ModelOptions, pixels: PixelSpec) -> dict[str, Any]:
-    """Fields of the network's spec that differ from its row in the table of architectures.
+    """Overrides of the network's spec from the flags.
 
     Raises:
         ConfigError: The network is unknown, or an override is not of the form NAME=JSON.
@@ -72,7 +72,7 @@ def network_overrides(options: ModelOptions, pixels: PixelSpec) -> dict[str, Any
 
 
 def outline_network(arch: str, overrides: Mapping[str, Any], options: RunOptions) -> nn.Module:
-    """The network on the meta device, of two classes: nothing is allocated or computed.
+    """The network on the meta device, with two classes, for checks without memory or computation.
 
     Raises:
         ConfigError: There is no such network, or it cannot be recomputed.
@@ -85,16 +85,16 @@ def outline_network(arch: str, overrides: Mapping[str, Any], options: RunOptions
 
 
 def check_clips(outline: nn.Module, shape: ClipsShape) -> None:
-    """Send the outline of a batch (B, C, T, H, W) through the outline of the network.
+    """Check on the meta device that the network accepts batches (B, C, T, H, W).
 
     Raises:
-        ConfigError: The clips are too small for it.
+        ConfigError: The clips are too small.
     """
     num_frames, size = shape[2:4]
     try:
         with torch.no_grad():
             outline(torch.empty(shape, device="meta"))
-    except ValueError:  # a channel of a single value cannot be normalised
+    except ValueError:  # a single value per channel cannot be normalised
         raise ConfigError(
             f"clips of {num_frames} x {size} x {size} are too small to be learnt from one at a time; use larger "
             "ones (--crop-size), or --batch-size 2 and --bad-videos stop"
@@ -102,10 +102,10 @@ def check_clips(outline: nn.Module, shape: ClipsShape) -> None:
 
 
 def build_devices(options: RunOptions, outline: nn.Module, shape: ClipsShape) -> Fabric:
-    """The devices of a training on batches (B, C, T, H, W); nothing starts yet.
+    """The devices of a training on batches (B, C, T, H, W); no process starts yet.
 
     Raises:
-        ConfigError: They cannot be had, compute wrong gradients, or cannot compile.
+        ConfigError: They are not available, compute wrong gradients, or cannot compile.
     """
     fabric = build_fabric(
         accelerator=options.accelerator, precision=options.precision, devices=options.devices, nodes=options.nodes
@@ -127,13 +127,13 @@ def build_devices(options: RunOptions, outline: nn.Module, shape: ClipsShape) ->
 def build_learner(
     flags: Mapping[str, Any], fabric: Fabric, network: nn.Module, length: Length, *, savings: Sequence[str] = ()
 ) -> Learner:
-    """Network, optimizer and schedule on this process's device.
+    """Build the learner: network, optimizer and schedule on this process's device.
 
     Args:
         flags: All flags of the command.
         fabric: The devices.
         network: Initialised; changed in place.
-        length: Of the training.
+        length: Length of the training.
         savings: Flags of the command that would save memory, besides --recompute.
     """
     with_flags(prepare_network, flags, network)
@@ -163,7 +163,7 @@ def build_learner(
 def reporters(
     folder: Path, learner: Learner, length: Length, *, compiles: bool, measure: str = "top1"
 ) -> Iterator[list[Reporter]]:
-    """What shows how the training goes: a bar with a line an epoch, and TensorBoard where it is installed."""
+    """Reporters of a training: progress bar with one line per epoch, and TensorBoard, if installed."""
     if compiles:
         say("compiling the training step, minutes where nothing is kept of an earlier start; Ctrl-C twice ends at once")
     first_step = learner.progress.step
@@ -179,17 +179,17 @@ def reporters(
 
 
 def plateau_of(schedule: ScheduleOptions) -> tuple[float, int] | None:
-    """Factor and patience of the plateau schedule, where it is chosen."""
+    """Factor and patience of the plateau schedule, if it is used."""
     return (schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None
 
 
 def default_flags(config: TrainConfig | TransferConfig) -> dict[str, Any]:
-    """What every flag stands at where nobody gives it, by group."""
+    """Defaults of all flags, by group."""
     return asdict(type(config)(data=config.data))
 
 
 def dataset_name(data: Path) -> str:
-    """What a card says of the dataset: where it lies, or the name of the built-in one."""
+    """Name of the dataset for the model card: its path, or the name of the built-in one."""
     return str(data.resolve()) if data.exists() else str(data)
 
 

@@ -1,4 +1,4 @@
-"""`t3d bench`: which engine and precision scores fastest on this machine, and which settings train fastest."""
+"""`t3d bench`: compare engines and precisions for scoring, and settings of training, on this machine."""
 
 import json
 import os
@@ -32,7 +32,7 @@ _NETWORK = "t3d_121"
 
 
 def run(config: BenchConfig, *, command: str) -> dict[str, Any]:
-    """Measure, and write the record where the flags name a folder.
+    """Run the benchmark, and write the results if a folder is given.
 
     Raises:
         CheckpointError: The run cannot be read.
@@ -56,16 +56,16 @@ def run(config: BenchConfig, *, command: str) -> dict[str, Any]:
 
 
 def show(document: dict[str, Any], config: BenchConfig) -> int:
-    """Print the record."""
+    """Print the results."""
     print(json.dumps(document, indent=2) if config.json else _markdown(document).rstrip("\n"))
     return 0
 
 
 def device_of(accelerator: str) -> str:
-    """Where networks are measured.
+    """Device of the networks.
 
     Raises:
-        ConfigError: A GPU was asked for and there is none.
+        ConfigError: There is no GPU for --accelerator cuda.
     """
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--accelerator cuda: no CUDA device is available; use --accelerator cpu")

@@ -1,4 +1,4 @@
-"""Table evaluated runs, and say whether those of the same videos differ by more than chance."""
+"""Tabulate evaluated runs, and test whether runs on the same videos differ by more than chance."""
 
 import json
 from collections import defaultdict
@@ -28,7 +28,7 @@ from t3d.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs that share videos, compared with each other."""
+    """Comparison of runs on the same videos."""
 
     runs: Sequence[Pair]
     experiments: Sequence[Pair]
@@ -39,12 +39,12 @@ class Comparison:
 
 
 def run(config: CompareConfig) -> str:
-    """The tables as Markdown; files where the flags name some.
+    """Compare runs; return the tables as Markdown, and write the requested files.
 
-    Folders that were not evaluated, such as those of transfers, are left out with a warning.
+    Folders without an evaluation, such as those of transfers, are left out with a warning.
 
     Raises:
-        CheckpointError: A file of an evaluation cannot be read, or there is none at all.
+        CheckpointError: A file of an evaluation cannot be read, or no folder has one.
     """
     for file in filter(None, (config.output, config.json, config.flips)):
         make_folder(file.parent)
@@ -82,7 +82,7 @@ def _read(paths: Sequence[Path]) -> list[Evaluated]:
 
 
 def _compare(sets: Sequence[Sequence[Evaluated]], *, baseline: str | None) -> Comparison:
-    """Where a dataset's runs were repeated, compare them as such; the others one by one."""
+    """Compare repeated runs as experiments, and the others one by one."""
     datasets: dict[str, list[Sequence[Evaluated]]] = defaultdict(list)
     for same in sets:
         datasets[same[0].metrics["dataset"]["name"]].append(same)

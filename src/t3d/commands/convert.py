@@ -1,4 +1,4 @@
-"""Turn a file of weights that others published into one of ours, which says how to build and feed the network."""
+"""Convert a published weights file to a t3d weights file with network options and preprocessing."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from t3d.models.pretrained.reading import Published
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """What was written where."""
+    """The written file and its model card."""
 
     output: Path
     card: ModelCard
@@ -53,7 +53,7 @@ def run(config: ConvertConfig, *, command: str) -> Converted:
 
 
 def _labels(config: ConvertConfig, num_classes: int) -> tuple[tuple[str, ...], list[int]]:
-    """The names of the classes as datasets sort them, and the place of each among the published outputs."""
+    """Class names in the order of datasets, and the published index of each."""
     if config.labels is None:
         if num_classes:
             warn(f"{config.file}: holds no names of its {num_classes} classes; --labels FILE gives them")
@@ -72,7 +72,7 @@ def _check_finite(config: ConvertConfig, found: Published) -> None:
 
 
 def _facts(config: ConvertConfig, found: Published, command: str) -> dict[str, Any]:
-    """Where the weights come from, and what every result made with them must say."""
+    """Source of the weights, and warnings for results made with them."""
     with config.file.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     origin = f"{config.file.name}, {LAYOUTS[found.layout].source}"
@@ -85,7 +85,7 @@ def _facts(config: ConvertConfig, found: Published, command: str) -> dict[str, A
 
 
 def show(converted: Converted, config: ConvertConfig) -> int:
-    """Say what the new file holds."""
+    """Print a summary of the new file."""
     card = converted.card
     classes = f"{len(card.labels)} classes" if card.labels else "no classifier: a start for t3d train --init"
     print(f"{converted.output}: {card.arch}, {classes}; read as {card.training['converted_from']['layout']}")

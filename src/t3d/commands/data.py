@@ -1,4 +1,4 @@
-"""Show what a dataset holds, and whether its videos decode."""
+"""Show the contents of a dataset, and optionally decode its videos."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ SUBSETS: tuple[Subset, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
-    """The lists of one split, and the videos that fail."""
+    """The lists of one split, and the videos that cannot be decoded."""
 
     lists: dict[str, VideoList]
     failures: tuple[str, ...]
 
 
 def run(config: DataConfig) -> DataSummary:
-    """Read the lists of a split; with `--decode`, also every video they name."""
+    """Read the lists of a split; with `--decode`, also decode their videos."""
     lists: dict[str, VideoList] = {}
     for subset in SUBSETS:
         try:
@@ -41,7 +41,7 @@ def run(config: DataConfig) -> DataSummary:
 
 
 def show(summary: DataSummary, config: DataConfig) -> int:
-    """Print a row a class and the totals; exit code 1 where videos fail or groups are shared."""
+    """Print one row per class and totals; exit code 1 if videos fail or groups are shared."""
     table = Table("class", *summary.lists, title=str(config.data))
     counts = {name: Counter(sample.label for sample in videos.samples) for name, videos in summary.lists.items()}
     labels = next(iter(summary.lists.values())).labels

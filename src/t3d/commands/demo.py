@@ -1,4 +1,4 @@
-"""The whole way in one command: render, train, evaluate, predict, report."""
+"""All steps in one command: render, train, evaluate, predict, report."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ from t3d.video.encode import write_video
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What the demo reached, and where its page lies."""
+    """Metrics of the demo, and path of its report."""
 
     metrics: dict[str, Any]
     report: Path
 
 
 def run(config: DemoConfig, *, command: str) -> DemoResult:
-    """Train on the built-in videos, evaluate, and follow a long video made of six of the tested ones."""
+    """Train on the built-in videos, evaluate, and write a timeline of a long video made of six test videos."""
     folder = make_folder(config.output)
     videos = sorted((resolve(Path(BUILT_IN)) / "test").glob("*/0002.mp4"))  # one a class, events as long as the video
     train.run(train_config(config), command=command)
@@ -56,7 +56,7 @@ def train_config(config: DemoConfig) -> TrainConfig:
 
 
 def show(result: DemoResult, config: DemoConfig) -> int:
-    """Print the headline."""
+    """Print the summary."""
     video = result.metrics["video"]
     low, high = video["top1_interval"]
     print(

@@ -27,7 +27,7 @@ from t3d.run_files import WEIGHTS_NAME, is_unfinished, versions
 
 
 def run(config: EvaluateConfig, *, command: str) -> dict[str, Any]:
-    """Evaluate; returns what `metrics.json` holds."""
+    """Evaluate; return the content of `metrics.json`."""
     options = config.scoring
     model = open_model(config.weights, engine=options.engine, precision=options.precision)
     videos = _find(config, model)
@@ -75,9 +75,9 @@ def _first_difference(found: Sequence[str], expected: Sequence[str]) -> str:
 
 
 def _own_folder(config: EvaluateConfig, model: InferenceModel) -> Path:
-    """The run folder for test videos scored by PyTorch in float32; else one in it, not to be taken for the result.
+    """Default output: the run folder for test videos scored by PyTorch in float32, else a subfolder.
 
-    A file of any other name than a run's gets a folder of its own, for there may be several beside each other.
+    A weights file with another name than a run's gets its own folder, because several may be in one folder.
     """
     file, computed_by = model.file, (model.engine, model.precision)
     folder = file.parent if file.name == WEIGHTS_NAME else file.with_suffix("")
@@ -87,7 +87,7 @@ def _own_folder(config: EvaluateConfig, model: InferenceModel) -> Path:
 
 
 def _score(config: EvaluateConfig, model: InferenceModel, videos: VideoList, fabric: Fabric) -> list[VideoResult]:
-    """A row a video; each process scores its share, and all have all rows in the end."""
+    """One row per video; each process scores its share, and all processes return all rows."""
     options = config.scoring
     mine = videos.samples[fabric.global_rank :: fabric.world_size]
     with fabric.autocast():
@@ -103,7 +103,7 @@ def _score(config: EvaluateConfig, model: InferenceModel, videos: VideoList, fab
 
 
 def _gather(results: list[VideoResult], fabric: Fabric) -> list[VideoResult]:
-    """All processes' rows in the order of the list: process k of n has rows k, k + n, ..."""
+    """Rows of all processes in the order of the list: process k of n has rows k, k + n, ..."""
     if fabric.world_size == 1:
         return results
     parts: list[list[VideoResult]] = [[] for _ in range(fabric.world_size)]
@@ -141,7 +141,7 @@ def _facts(
 def save_results(
     folder: Path, metrics: dict[str, Any], results: Sequence[VideoResult], labels: Sequence[str], *, kind: str = "csv"
 ) -> None:
-    """Write predictions, metrics and report into one folder, in place of older ones, and show every warning."""
+    """Write predictions, metrics and report into one folder, replacing older ones, and print all warnings."""
     write_predictions(folder, results, labels, kind=kind)
     report = write_report(folder, metrics, results, labels)
     for line in metrics["warnings"]:
@@ -152,12 +152,12 @@ def save_results(
 
 
 def show(metrics: dict[str, Any], config: EvaluateConfig) -> int:
-    """Print the headline; exit code 1 where a video could not be decoded."""
+    """Print a summary; exit code 1 if a video could not be decoded."""
     return print_headline(metrics)
 
 
 def print_headline(metrics: dict[str, Any]) -> int:
-    """Print the metrics in few lines; gives the exit code."""
+    """Print the metrics in a few lines; return the exit code."""
     video, (low, high) = metrics["video"], metrics["video"]["top1_interval"]
     print(f"{metrics['dataset']['split']}: {video['num_videos']} videos, {metrics['protocol']['views']}")
     print(f"video top-1 {video['top1']:.2%} (95 % interval {low:.1%} to {high:.1%})", end="  ")

@@ -1,4 +1,4 @@
-"""Write a trained network for another backend: translate, fit int8, compare with PyTorch, and only then keep it."""
+"""Export a trained network to another backend: translate, calibrate int8, compare with PyTorch, then keep the file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ _NUM_NOISE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """The file, and how it was made."""
+    """The file, and its description."""
 
     output: Path
     export: Export
@@ -40,7 +40,7 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Clips:
-    """Clips with the words for them that the export keeps."""
+    """Clips, with their descriptions for the export."""
 
     compared: Views
     compared_text: str
@@ -52,14 +52,14 @@ def run(config: ExportConfig, *, command: str) -> Written:
     """Export.
 
     Raises:
-        CheckpointError: The weights cannot be read, or the backend does not compute what they do.
-        ConfigError: The backend is not installed, or the output has another's name or is there already.
-        DataError: There are no training clips where some are needed.
+        CheckpointError: The weights cannot be read, or the backend's output differs too much.
+        ConfigError: The backend is not installed, or the output has a wrong suffix or exists.
+        DataError: Training clips are needed and not available.
     """
     backend = backend_for_target(config.target)
     output = _output(config, backend)
     network, card = load_model(config.weights)
-    facts = _facts(config, backend, command)  # what is not installed is said before anything is decoded
+    facts = _facts(config, backend, command)  # reports missing packages before decoding
     clips = _clips(config, card)
     make_folder(output.parent)
     say(f"translating {card.arch} for {backend.name}")
@@ -75,7 +75,7 @@ def run(config: ExportConfig, *, command: str) -> Written:
 
 
 def show(written: Written, config: ExportConfig) -> int:
-    """Say how near the file is to the network."""
+    """Print the agreement of the file with the network."""
     export = written.export
     print(f"{written.output}: for {export.engine}, {export.precision}")
     print(
@@ -117,7 +117,7 @@ def _check(config: ExportConfig, network: nn.Module, card: ModelCard, clips: Vie
 
 
 def _clips(config: ExportConfig, card: ModelCard) -> _Clips:
-    """Noise to compare on; or training clips, where int8 is fitted to some or the flags name a dataset."""
+    """Noise for the comparison; or training clips, for int8 or if the flags name a dataset."""
     if config.precision != "int8" and config.calibration is None:
         return _Clips(compared=noise_clips(clip_shape(card), _NUM_NOISE), compared_text=f"{_NUM_NOISE} clips of noise")
     videos = _find(config, card)
@@ -146,7 +146,7 @@ def _find(config: ExportConfig, card: ModelCard) -> VideoList:
 
     Raises:
         ConfigError: Neither the weights nor the flags name a dataset.
-        DataError: It is not there, or holds test videos of the run.
+        DataError: It does not exist, or contains test videos of the run.
     """
     trained = card.training
     own = partial(
@@ -163,7 +163,7 @@ def _find(config: ExportConfig, card: ModelCard) -> VideoList:
 
 
 def _check_not_tested(videos: VideoList, own: Callable[..., VideoList]) -> None:
-    """Refuse videos of the test list of the run, prepared or not, where that can be found."""
+    """Refuse videos of the run's test list, prepared or not, if the list can be found."""
     try:
         test = own(subset="test")
     except DataError:  # the dataset is gone, or has no test list

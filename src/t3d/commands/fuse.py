@@ -1,4 +1,4 @@
-"""Score several evaluated runs together, such as one of frames and one of optical flow, from their predictions."""
+"""Late fusion of several evaluated runs, such as frames and optical flow, from their predictions."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from t3d.run_files import WEIGHTS_NAME, versions
 
 
 def run(config: FuseConfig, *, command: str) -> dict[str, Any]:
-    """Fuse; returns what `metrics.json` holds.
+    """Fuse; return the content of `metrics.json`.
 
     Raises:
-        CheckpointError: A run was not evaluated, or its validation predictions are of other weights.
-        ConfigError: The output is the folder of a trained run, whose own results would be lost.
+        CheckpointError: A run was not evaluated, or its validation predictions belong to other weights.
+        ConfigError: The output is the folder of a trained run, whose results would be overwritten.
         DataError: The runs were evaluated on different videos or labels.
     """
     if (config.output / WEIGHTS_NAME).exists():
@@ -33,7 +33,7 @@ def run(config: FuseConfig, *, command: str) -> dict[str, Any]:
 
 
 def show(metrics: dict[str, Any], config: FuseConfig) -> int:
-    """Print weights and headline; exit code 1 where a video could not be decoded."""
+    """Print weights and summary; exit code 1 if a video could not be decoded."""
     for row in metrics["fusion"]["runs"]:
         print(f"{row['weight']:.3f} x {row['run']}")
     print(f"weights {metrics['fusion']['origin']}")

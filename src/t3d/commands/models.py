@@ -1,4 +1,4 @@
-"""List the networks with their parameters and native input, and what a clip costs: counted, or measured here."""
+"""List networks with parameters, native input, and the counted or measured cost of a clip."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _COMMON = (16, 112, 112)
 
 
 def run(config: ModelsConfig) -> list[dict[str, Any]]:
-    """One row a network; a file where the flags name one.
+    """Return one row per network, and write the file if requested.
 
     Raises:
         ConfigError: A network is unknown.
@@ -64,7 +64,7 @@ def _row(summary: ModelSummary, config: ModelsConfig) -> dict[str, Any]:
 
 
 def _common(row: Mapping[str, Any], size: tuple[int, int, int], config: ModelsConfig) -> dict[str, Any]:
-    """What the network costs at an input of all networks; its GFLOPs are None where it does not take it."""
+    """Cost of the network at the common input; GFLOPs are None if the network does not accept it."""
     found = fit(row["name"], size)
     if found is None:
         return {"input": [row["input"][0], *size], "overrides": {}, "gflops": None}
@@ -90,7 +90,7 @@ _MISSING = "n/a at this size"
 
 
 def cells(rows: Rows) -> list[list[str]]:
-    """The head, then a row a network; columns that no row has are left out."""
+    """The header, then one row per network; empty columns are left out."""
     head = ["name", "parameters", "GFLOPs", "input (C x T x H x W)", *(["ms", "MB"] if _is_measured(rows) else [])]
     if "common" in rows[0]:
         head += ["common GFLOPs", *(["common ms", "common MB"] if _is_measured(rows) else [])]
@@ -98,7 +98,7 @@ def cells(rows: Rows) -> list[list[str]]:
 
 
 def note(rows: Rows) -> str:
-    """How the measured figures came about, and which networks had to be changed."""
+    """Notes on the measurement, and on networks that needed overrides."""
     changed: dict[str, list[str]] = {}
     for row in rows:
         for name, value in row.get("common", {}).get("overrides", {}).items():

@@ -1,4 +1,4 @@
-"""Go the whole way in one command: each step is a run of its own that starts from the weights of the one before."""
+"""Run a protocol of several steps; each step is a run that starts from the weights of the previous one."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -32,10 +32,10 @@ class Step:
 
 
 def run(config: PipelineConfig, *, command: str) -> dict[str, Any]:
-    """Do what is left of a pipeline; returns what the last run's `metrics.json` holds.
+    """Run the unfinished steps of a pipeline; return the content of the last run's `metrics.json`.
 
     Raises:
-        ConfigError: A step in the output folder was done with other flags.
+        ConfigError: A step in the output folder was run with other flags.
     """
     steps = _PIPELINES[config.pipeline](config)
     for number, step in enumerate(steps, start=1):
@@ -60,7 +60,7 @@ def run(config: PipelineConfig, *, command: str) -> dict[str, Any]:
 
 
 def show(metrics: dict[str, Any], config: PipelineConfig) -> int:
-    """Print what the network reached on the test videos."""
+    """Print the metrics on the test videos."""
     return evaluate.show(metrics, EvaluateConfig(weights=config.output))
 
 
@@ -106,7 +106,7 @@ _PIPELINES: dict[str, Callable[[PipelineConfig], list[Step]]] = {
 
 
 def _folder(config: PipelineConfig, step: str) -> Path:
-    """Each pipeline has its own folders, so that several may share an output."""
+    """Folder of a step; each pipeline has its own, so that several may share an output folder."""
     return config.output / config.pipeline / step
 
 
@@ -117,14 +117,14 @@ def _finetuning(config: PipelineConfig, start: StartOptions) -> Step:
 
 
 def _training(config: PipelineConfig, paper: str) -> TrainConfig:
-    """A training with the labels of DATA, by a preset of `t3d train`."""
+    """Flags of a training on labelled DATA, from a preset of `t3d train`."""
     base = preset("quick" if config.preset == "quick" else paper)
     schedule = _schedule(base.schedule, config)
     return replace(base, data=config.data, split=config.split, schedule=schedule, run=config.run, **_shared(config))
 
 
 def _teaching(config: PipelineConfig) -> TransferConfig:
-    """A transfer, by a preset of `t3d transfer`; of all videos, or of those DATA would be trained on."""
+    """Flags of a transfer, from a preset of `t3d transfer`; of all videos, or of the training videos of DATA."""
     base = transfer_preset("quick" if config.preset == "quick" else "paper-transfer")
     return replace(
         base,

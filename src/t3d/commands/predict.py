@@ -1,4 +1,4 @@
-"""Say what happens in videos: the same path as evaluation, without labels."""
+"""Classify videos, with the code of evaluation, without labels."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ from t3d.video.spec import ViewSpec
 
 
 def run(config: PredictConfig, *, command: str) -> list[Prediction]:
-    """One prediction a video, in the order given; one that cannot be decoded has `error` set."""
+    """One prediction per video, in the given order; undecodable videos have `error` set."""
     options = config.scoring
     files = _expand(config.files)
     if config.timeline is not None:
@@ -53,7 +53,7 @@ def run(config: PredictConfig, *, command: str) -> list[Prediction]:
 
 
 def _draw(path: Path, video: VideoScores, *, labels: Sequence[str], top: int) -> None:
-    if video.error:  # in frames that no segment shows
+    if video.error:  # in frames outside all segments
         warn(f"no timeline: {video.error}")
         return
     written = write_timeline(path.parent, path.name, video=video, labels=labels, top=top)
@@ -61,13 +61,13 @@ def _draw(path: Path, video: VideoScores, *, labels: Sequence[str], top: int) ->
 
 
 def _following(views: ViewSpec, card: ModelCard) -> ViewSpec | None:
-    """The views of a timeline, where a few segments are what is scored: one clip after the other."""
+    """Views for a timeline of a network with segments: non-overlapping clips."""
     segments = card.segments.resolve(views).segments
     return None if segments is None else replace(views, segments=None, step=card.clip.span)
 
 
 def show(predictions: list[Prediction], config: PredictConfig) -> int:
-    """Print the predictions; exit code 1 where a video could not be decoded."""
+    """Print the predictions; exit code 1 if a video could not be decoded."""
     if config.json:
         print(json.dumps([_as_json(prediction, config.top) for prediction in predictions], indent=2))
     elif config.csv:
@@ -99,7 +99,7 @@ def _expand(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _file_name(path: Path, files: list[Path]) -> str:
-    """The file's name; where another has the same, with the folders that tell them apart."""
+    """The file name; with folders if another file has the same name."""
     if sum(file.name == path.name for file in files) == 1:
         return path.name
     shared = os.path.commonpath([file.parent.resolve() for file in files])

@@ -1,4 +1,4 @@
-"""Re-encode every video of a dataset once, so that training reads it faster; a repeated command goes on."""
+"""Re-encode every video of a dataset once, for faster reading; a repeated command continues."""
 
 import json
 import os
@@ -34,10 +34,10 @@ FAILED = "failed.csv"
 
 
 def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
-    """Plan the copy, make what is missing of it, and describe it.
+    """Plan the copy, create missing files, and write the description.
 
     Raises:
-        ConfigError: The folder holds something else, was prepared otherwise, or is in use.
+        ConfigError: The folder contains something else, was prepared with other flags, or is in use.
         DataError: There is no dataset, or no video in it.
         T3DError: A file cannot be written, or a process died.
     """
@@ -70,7 +70,7 @@ def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
 
 
 def show(description: dict[str, Any], config: PrepareConfig) -> int:
-    """Print what the folder holds now; exit code 1 where some are copies of the original as it was."""
+    """Print a summary of the folder; exit code 1 if some files are unchanged copies of the original."""
     before, after = description["bytes_before"], description["bytes_after"]
     print(
         f"{config.output}: {description['videos']} videos, {description['frames']} frames, "
@@ -88,7 +88,7 @@ def show(description: dict[str, Any], config: PrepareConfig) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One file to be made."""
+    """One file to create."""
 
     piece: Piece
     folder: Path
@@ -96,7 +96,7 @@ class Task:
 
 
 def prepare_piece(task: Task) -> Entry:
-    """Write the file; or copy the whole original as it is, so that nothing is lost, failures included.
+    """Re-encode to the file, or copy the whole original unchanged if that fails.
 
     Raises:
         T3DError: It cannot be written.
@@ -131,7 +131,7 @@ def _num_workers(config: PrepareConfig) -> int:
 
 
 def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
-    """Refuse to write among the originals, among other files, or beside videos of another form."""
+    """Refuse to write among the originals, among other files, or beside videos prepared with other flags."""
     home = root.resolve() if root.is_dir() else root.resolve().parent
     if folder.resolve() == home or (root.is_dir() and folder.resolve().is_relative_to(home)):
         raise ConfigError(f"{folder}: lies in the dataset itself; name a folder elsewhere")
@@ -150,7 +150,7 @@ def _check_folder(folder: Path, root: Path, settings: dict[str, Any], *, overwri
 
 
 def _flag(name: str, value: object) -> str:
-    """A setting as it is written on the command line."""
+    """A setting as written on the command line."""
     if name == "source":
         return f"from {value}"
     flag = f"--{name.replace('_', '-')}"
@@ -160,7 +160,7 @@ def _flag(name: str, value: object) -> str:
 
 
 def _kept(folder: Path, mirror: Mirror) -> dict[str, Entry]:
-    """Files that are done; those that are not, or no longer belong, are removed."""
+    """Finished files; unfinished and obsolete ones are removed."""
     known = read_manifest(folder)
     kept = {}
     for piece in mirror.pieces:
@@ -172,7 +172,7 @@ def _kept(folder: Path, mirror: Mirror) -> dict[str, Entry]:
 
 
 def _remove(folder: Path, paths: Iterable[str], *, kept: Iterable[Entry] = ()) -> None:
-    """Remove files, and only then their lines in the manifest."""
+    """Remove files, then their lines in the manifest."""
     for path in paths:
         (folder / path).unlink(missing_ok=True)
         _remove_empty((folder / path).parent, within=folder)
@@ -234,7 +234,7 @@ def _write_failures(folder: Path, failed: Sequence[Entry]) -> None:
 
 
 def _totals(entries: Sequence[Entry]) -> dict[str, int]:
-    sources = {entry.source: entry.source_bytes for entry in entries}  # one may have been cut into several
+    sources = {entry.source: entry.source_bytes for entry in entries}  # one may have become several clips
     return {
         "videos": len(entries),
         "undecodable": sum(not entry.decodable for entry in entries),
@@ -251,7 +251,7 @@ def _write_description(folder: Path, description: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """An encoded file, or the reason why there is none."""
+    """An encoded file, or the reason for its absence."""
 
     num_frames: int = 0
     crf: int | None = None
@@ -260,7 +260,7 @@ class _Made:
 
 
 def _prepared(task: Task, target: Path) -> _Made:
-    """Encode more and more finely, without loss in the end, until the file shows what the original does."""
+    """Encode with increasing quality, finally losslessly, until the file is faithful."""
     from t3d.data.clips import frames_of  # wrong paths and folders are refused before PyTorch is imported
     from t3d.video.pyav_reader import PyAVVideo
     from t3d.video.reencode import NotFaithfulError, prepare_video

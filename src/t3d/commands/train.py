@@ -52,7 +52,7 @@ from t3d.transfer.matcher import WIDTH, keep_fc
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training reached; also written as `training.json`."""
+    """Result of a training; also written as `training.json`."""
 
     output: str
     steps: int
@@ -69,7 +69,7 @@ class TrainResult:
 
 
 def run(config: TrainConfig, *, command: str) -> TrainResult:
-    """Train; the run folder then holds the weights and how they were made."""
+    """Train; the run folder then contains weights, flags and log."""
     flags = flags_of(config)
     overrides = network_overrides(config.model, config.pixels) | ({"neck": WIDTH} if config.start.keep_fc else {})
     outline = outline_network(config.model.arch, overrides, config.run)
@@ -83,7 +83,7 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
     num_workers = config.run.workers
 
     with claimed(config.output):
-        state = open_run(  # only now, for nothing above may cost what the folder holds
+        state = open_run(  # only now: errors above must not affect the contents of the folder
             config.output,
             card,
             train,
@@ -138,7 +138,7 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
 
 
 def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[str]]:
-    """Training videos, the videos that select the weights, and what every result must say about them."""
+    """Training videos, selection videos, and warnings for all results."""
     selection, labels, seed = config.selection, config.labels, config.run.seed
     find = partial(find_videos, config.data, split=config.split, format=config.format)
     train = find(subset="train")
@@ -146,7 +146,7 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
     caveats: list[str] = []
     try:
         test: VideoList | None = find(subset="test")
-    except NoSuchSubsetError:  # a dataset without test list can be trained on; evaluate will say what is missing
+    except NoSuchSubsetError:  # a dataset without test list can be trained on; evaluate reports the missing list
         test = None
     if test is not None:
         check_disjoint(train, test, allow_shared_groups=selection.allow_shared_groups)
@@ -168,7 +168,7 @@ def find_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None, list[s
 def build_network(
     config: TrainConfig, overrides: Mapping[str, Any], labels: tuple[str, ...]
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """The network as it enters training, and its lineage."""
+    """The initialised network, and its lineage."""
     torch.manual_seed(config.run.seed)
     network = create_model(config.model.arch, num_classes=len(labels), **overrides)
     start, lineage = config.start, []
@@ -192,7 +192,7 @@ def build_network(
 
 
 def describe(config: TrainConfig, overrides: Mapping[str, Any], train: VideoList, **training: object) -> ModelCard:
-    """The card of the weights this training makes."""
+    """Model card of the trained weights."""
     facts = {
         "dataset": dataset_name(config.data),
         "format": train.format,
@@ -218,7 +218,7 @@ def describe(config: TrainConfig, overrides: Mapping[str, Any], train: VideoList
 
 
 def show(result: TrainResult, config: TrainConfig) -> int:
-    """Print where the weights are and what to do with them."""
+    """Print the path of the weights and the next command."""
     print(f"{result.output}: {result.steps} updates, {result.epochs} epochs, {result.seconds:.0f} s")
     if result.validation_top1 is not None:
         print(f"kept: epoch {result.kept_epoch}, validation top-1 {result.validation_top1:.1%} on centred clips")
@@ -232,7 +232,7 @@ def _shape(config: TrainConfig, num_clips: int) -> ClipsShape:
 
 
 def _smallest_batch(config: TrainConfig) -> ClipsShape:
-    """The clips that the network sees at once, where as few videos as may happen can be decoded."""
+    """Shape of the smallest possible batch, if undecodable videos are skipped."""
     num_videos = 1 if config.run.bad_videos == "skip" else config.optimizer.batch_size
     return _shape(config, num_videos * (1 if config.recompute_segments else config.segments.segments))
 
@@ -274,5 +274,5 @@ def _finish(config: TrainConfig, learner: Learner) -> TrainResult:
 
 
 def _merit(row: Mapping[str, Any]) -> tuple[float, float]:
-    """What the kept epoch has most of."""
+    """Sort key of the epochs: the best is kept."""
     return (row["validation_top1"], -row["validation_loss"]) if "validation_top1" in row else (float(row["epoch"]), 0.0)

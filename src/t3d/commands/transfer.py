@@ -1,4 +1,4 @@
-"""Teach a fresh 3D network by a frozen 2D one, without labels, into a run folder for `t3d train --init`."""
+"""Train a 3D network to match a frozen 2D one, without labels, into a run folder for `t3d train --init`."""
 
 import json
 import shlex
@@ -60,7 +60,7 @@ MEASURE = "matching"
 
 @dataclass(frozen=True, kw_only=True)
 class TransferResult:
-    """What a transfer reached; also written as `training.json`."""
+    """Result of a transfer; also written as `training.json`."""
 
     output: str
     steps: int
@@ -79,7 +79,7 @@ class TransferResult:
 
 
 def run(config: TransferConfig, *, command: str) -> TransferResult:
-    """Transfer; the run folder then holds a network without classes, and how it was made."""
+    """Transfer; the run folder then contains a network without classifier, flags and log."""
     flags = flags_of(config)
     overrides = network_overrides(config.model, config.pixels)
     outline = outline_network(config.model.arch, overrides, config.run)
@@ -169,7 +169,7 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
 
 
 def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
-    """The videos to learn from, and those on which matching is measured; without labels."""
+    """Training and held-out videos, without labels."""
     if config.split is None:
         videos = load_unlabelled(resolve(config.data))
     else:
@@ -181,7 +181,7 @@ def find_lists(config: TransferConfig) -> tuple[VideoList, VideoList]:
 
 
 def find_probe_lists(options: ProbeOptions) -> tuple[VideoList, VideoList] | None:
-    """Labelled training and test videos for the probe of the frozen student, where some were named."""
+    """Labelled training and test videos of --probe, if given."""
     if options.probe is None:
         return None
     find = partial(find_videos, options.probe, split=options.probe_split, format=options.probe_format)
@@ -189,7 +189,7 @@ def find_probe_lists(options: ProbeOptions) -> tuple[VideoList, VideoList] | Non
 
 
 def find_teacher(config: TransferConfig) -> FrozenTeacher:
-    """The frozen network, or the statistics of colours that stand for it in a control."""
+    """The frozen network, or the colour statistics that replace it in a control."""
     options = config.teacher
     if _has_no_student(config):
         return load_teacher(STATISTICS, size=options.teacher_size)
@@ -197,7 +197,7 @@ def find_teacher(config: TransferConfig) -> FrozenTeacher:
 
 
 def build_network(config: TransferConfig, overrides: Mapping[str, Any], teacher: FrozenTeacher) -> MatchingNetwork:
-    """A fresh student, and what compares it with the teacher."""
+    """The random student and its matcher."""
     torch.manual_seed(config.run.seed)
     student: nn.Module = (
         ColourStatistics() if _has_no_student(config) else create_model(config.model.arch, num_classes=0, **overrides)
@@ -208,7 +208,7 @@ def build_network(config: TransferConfig, overrides: Mapping[str, Any], teacher:
 def describe(
     config: TransferConfig, overrides: Mapping[str, Any], videos: VideoList, teacher: FrozenTeacher, *, command: str
 ) -> ModelCard:
-    """The card of the student's weights: a network without classes."""
+    """Model card of the student: a network without classes."""
     return ModelCard(
         arch=STATISTICS if _has_no_student(config) else config.model.arch,
         overrides=overrides,
@@ -238,10 +238,10 @@ def find_pairs(
     source: OpenVideo,
     device: torch.device,
 ) -> TransferData:
-    """Pair clips with what the teacher sees of them: computed once for all, or as they come.
+    """Pair clips with teacher views: cached features, or images for a live teacher.
 
     Raises:
-        DataError: Fewer than two groups are left on one side, or a video cannot be decoded and none may be skipped.
+        DataError: Fewer than two groups are left on one side, or a video cannot be decoded and must not be skipped.
     """
     clips = partial(with_flags, PairClips, flags_of(config), open_video=source)
     draw = "own" if config.pairs.negatives == "in-batch" else "independent"
@@ -281,7 +281,7 @@ def probe(
     *,
     source: OpenVideo,
 ) -> dict[str, Any]:
-    """What the frozen student is worth on labelled videos.
+    """Evaluate the frozen student on labelled videos.
 
     Raises:
         DataError: None of the training videos, or none of the test videos, can be decoded.
@@ -296,7 +296,7 @@ def probe(
 
 
 def show(result: TransferResult, config: TransferConfig) -> int:
-    """Print what was reached and what to do with it."""
+    """Print the result and the next command."""
     print(f"{result.output}: {result.steps} updates, {result.epochs} epochs, {result.seconds:.0f} s")
     print(
         f"matching on held-out videos: {result.held_out_matching:.1%} of {2 * result.held_out_clips} pairs "
@@ -314,7 +314,7 @@ def _shape(config: TransferConfig, num_clips: int) -> ClipsShape:
 
 
 def _has_no_student(config: TransferConfig) -> bool:
-    """Whether statistics of colours stand for both networks."""
+    """Whether colour statistics replace both networks."""
     return config.pairs.control == "colour-statistics"
 
 
@@ -332,7 +332,7 @@ def _fill(
     source: OpenVideo,
     device: torch.device,
 ) -> list[str]:
-    """Compute what the cache lacks, one process at a time: the others then find it done."""
+    """Compute missing features, one process at a time: the others then find them in the cache."""
     with alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
         say(f"features of {teacher.name} are kept in {cache.path}")
         task = shown.task_ids[0]
@@ -357,7 +357,7 @@ def _fill(
 def _save(
     config: TransferConfig, learner: Learner, card: ModelCard, teacher: FrozenTeacher, *, skipped: list[str]
 ) -> None:
-    """Write, beside the weights, what a transfer alone has."""
+    """Write the files specific to a transfer, besides the weights."""
     if teacher.fingerprint != card.training["teacher"]["fingerprint"]:
         raise T3DError(f"teacher {teacher.name} has changed while it taught; its network must not learn by itself")
     if not learner.fabric.is_global_zero:
@@ -402,7 +402,7 @@ def _finish(
 
 
 def _network_flags(config: TransferConfig) -> str:
-    """What `t3d train` must be told to build the same network for the same clips."""
+    """Flags of `t3d train` for the same network and clips."""
     usual = preset("quick")
     flags = ["--arch", config.model.arch]
     if config.model.twin:
