@@ -15,17 +15,16 @@ from t3d.commands._datasets import cache_folder, find_videos, resolve
 from t3d.commands._devices import computing, launched
 from t3d.commands._output import alone, claimed, make_folder
 from t3d.commands._training import (
-    ClipsShape,
     build_devices,
     build_learner,
     check_clips,
     dataset_name,
     default_flags,
     flags_of,
+    learn,
     network_overrides,
     outline_network,
-    plateau_of,
-    reporters,
+    shape_of,
     with_flags,
 )
 from t3d.config import ProbeOptions, TransferConfig
@@ -39,12 +38,10 @@ from t3d.errors import DataError, T3DError
 from t3d.evaluation.plots import save_figure, training_figure
 from t3d.files import write_csv, write_text
 from t3d.models import create_model
-from t3d.models.checkpoints import ModelCard, file_hash, weights_file
-from t3d.run_files import FIGURE_NAME, MATCHER_NAME, SKIPPED_NAME, SUMMARY_NAME
-from t3d.training.callbacks import RunCallbacks
+from t3d.models.checkpoints import ModelCard, file_hash
+from t3d.run_files import FIGURE_NAME, MATCHER_NAME, SKIPPED_NAME, SUMMARY_NAME, weights_file
 from t3d.training.learner import Learner
 from t3d.training.loader import build_loader, count_updates
-from t3d.training.loop import fit
 from t3d.training.run_dir import open_run
 from t3d.transfer.matcher import ColourStatistics, MatchingNetwork, save_matcher
 from t3d.transfer.objective import Matching, MatchingValidator
@@ -83,14 +80,14 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
     flags = flags_of(config)
     overrides = network_overrides(config.model, config.pixels)
     outline = outline_network(config.model.arch, overrides, config.run)
-    check_clips(outline, _shape(config, 2 if config.run.bad_videos == "skip" else config.optimizer.batch_size))
+    check_clips(outline, shape_of(flags, 2 if config.run.bad_videos == "skip" else config.optimizer.batch_size))
 
     videos, held_out = find_lists(config)
     labelled = find_probe_lists(config.probe)
     teacher = find_teacher(config)
     network = build_network(config, overrides, teacher)
     card = describe(config, overrides, videos, teacher, command=command)
-    fabric = build_devices(config.run, outline, _shape(config, config.optimizer.batch_size))
+    fabric = build_devices(config.run, outline, shape_of(flags, config.optimizer.batch_size))
     source = partial(open_video, backend=config.run.backend)
     num_workers = config.run.workers
 
@@ -114,7 +111,7 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
             if state is not None:
                 learner.load_state_dict(state)
             say(f"teaching {config.model.arch} by {teacher.name}: {len(data.train)} clips, {length.num_steps} updates")
-            loader, sampler = with_flags(
+            batches = with_flags(
                 build_loader, flags, data.train, fabric, num_workers=num_workers, collate=collate_pairs
             )
             live_teacher = teacher if config.teacher.live else None
@@ -133,31 +130,18 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
                 batch_size=config.optimizer.batch_size,
                 num_workers=num_workers,
             )
-            with reporters(config.output, learner, length, compiles=config.run.compile, measure=MEASURE) as shown:
-                callbacks = with_flags(
-                    RunCallbacks,
-                    flags,
-                    config.output,
-                    card,
-                    validate=validator,
-                    keep_best=False,
-                    measure=MEASURE,
-                    part=_student,
-                    plateau=plateau_of(config.schedule),
-                    reporters=shown,
-                )
-                with callbacks.catch_signals():
-                    fit(
-                        learner,
-                        loader,
-                        sampler,
-                        objective=objective,
-                        num_steps=length.num_steps,
-                        seed=config.run.seed,
-                        callbacks=callbacks,
-                    )
-                if callbacks.interrupted:  # after the last update; the state of its epoch is saved
-                    raise KeyboardInterrupt
+            learn(
+                flags,
+                learner,
+                batches,
+                objective=objective,
+                length=length,
+                card=card,
+                measure=MEASURE,
+                validate=validator,
+                keep_best=False,
+                part=_student,
+            )
             skipped = [*data.skipped, *learner.progress.skipped]
             _save(config, learner, card, teacher, skipped=skipped)
             probed = None
@@ -306,11 +290,6 @@ def show(result: TransferResult, config: TransferConfig) -> int:
         print(f"frozen network on {config.probe.probe}, {name}: {share:.1%} of test videos")
     print(f"next: t3d train DATA --init {shlex.quote(result.output)} {_network_flags(config)}")
     return 0
-
-
-def _shape(config: TransferConfig, num_clips: int) -> ClipsShape:
-    size = config.pixels.crop_size
-    return num_clips, config.pixels.channels, config.clip.num_frames, size, size
 
 
 def _has_no_student(config: TransferConfig) -> bool:
