@@ -8,36 +8,38 @@ from typing import Any, get_type_hints
 
 from t3d.errors import ConfigError
 
+Number = int | float
+
 
 @dataclass(frozen=True)
 class Bound:
     """What a number must satisfy, and the end of the message where it does not."""
 
-    holds: Callable[[float], bool]
+    holds: Callable[[Number], bool]
     """False for not-a-number."""
     rule: str
 
 
-def at_least(smallest: float, *, below: float | None = None) -> Bound:
+def at_least(smallest: Number, *, below: Number | None = None) -> Bound:
     """The smallest value allowed, and what is too large, if there is such a value."""
     if below is None:
         return Bound(lambda value: value >= smallest, f"must be at least {smallest}")
     return Bound(lambda value: smallest <= value < below, f"must be at least {smallest} and below {below}")
 
 
-def above(lower: float, largest: float | None = None) -> Bound:
+def above(lower: Number, largest: Number | None = None) -> Bound:
     """Values above one, and up to the largest allowed, if there is one."""
     if largest is None:
         return Bound(lambda value: value > lower, f"must be above {lower}")
     return Bound(lambda value: lower < value <= largest, f"must be above {lower} and at most {largest}")
 
 
-def between(smallest: float, largest: float) -> Bound:
+def between(smallest: Number, largest: Number) -> Bound:
     """The smallest and the largest value allowed."""
     return Bound(lambda value: smallest <= value <= largest, f"must lie between {smallest} and {largest}")
 
 
-def inside(lower: float, upper: float) -> Bound:
+def inside(lower: Number, upper: Number) -> Bound:
     """Values between two, which are not allowed themselves."""
     return Bound(lambda value: lower < value < upper, f"must lie between {lower} and {upper}, both excluded")
 
@@ -86,7 +88,7 @@ def _bounds(kind: type) -> Mapping[str, tuple[Bound, ...]]:
     }
 
 
-def _numbers(value: Any) -> Iterator[float]:  # noqa: ANN401  (whatever a field holds)
+def _numbers(value: Any) -> Iterator[Number]:  # noqa: ANN401  (whatever a field holds)
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, int | float):
             yield item

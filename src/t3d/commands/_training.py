@@ -225,8 +225,6 @@ def learn(
             )
         if callbacks.interrupted:  # after the last update; the state of its epoch is saved
             raise KeyboardInterrupt
-        if callbacks.interrupted:  # after the last update; the state of its epoch is saved
-            raise KeyboardInterrupt
 
 
 def default_flags(config: TrainConfig | TransferConfig) -> dict[str, Any]:
