@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t3d.commands._checks import check_data
-from t3d.commands._console import bar, say
+from t3d.commands._console import bar, log
 from t3d.commands._output import alone, make_folder
 from t3d.config.fields import BUILT_IN
 from t3d.data.formats import load_videos
@@ -67,7 +67,7 @@ def video_source(pixels: PixelSpec, *, backend: str, keep_flow: bool = True) -> 
     if not keep_flow:
         return partial(open_flow, pixels=pixels, backend=backend)
     if not folder.exists():
-        say(f"optical flow is computed when a video is first read, which takes its time, and kept in {folder}")
+        log(f"optical flow is computed when a video is first read, which takes its time, and kept in {folder}")
     return partial(open_flow, pixels=pixels, folder=make_folder(folder), backend=backend)
 
 

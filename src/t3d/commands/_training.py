@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
-from t3d.commands._console import TrainingReporter, bar, say
+from t3d.commands._console import TrainingReporter, bar, log
 from t3d.commands._devices import build_fabric, check_numerics, prepare_compilation, wants_check
 from t3d.config import ModelOptions, RunOptions, TrainConfig, TransferConfig
 from t3d.data.clips import EpochSampler
@@ -192,7 +192,7 @@ def learn(
         callbacks_given: Other arguments of `RunCallbacks`.
     """
     if flags["compile"]:
-        say("compiling the training step, minutes where nothing is kept of an earlier start; Ctrl-C twice ends at once")
+        log("compiling the training step, minutes where nothing is kept of an earlier start; Ctrl-C twice ends at once")
     folder, first_step = flags["output"], learner.progress.step
     with bar("learning", total=length.num_steps) as shown:
         console = TrainingReporter(

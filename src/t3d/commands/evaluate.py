@@ -8,7 +8,7 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import distributed
 
-from t3d.commands._console import counted, say, warn
+from t3d.commands._console import counted, log, warn
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._devices import launched, scoring_fabric
 from t3d.commands._output import make_folder
@@ -148,7 +148,7 @@ def save_results(
         warn(line)
     for line in metrics["undecodable"]:
         warn(f"counted as wrong: {line}")
-    say(f"report: {report}")
+    log(f"report: {report}")
 
 
 def show(metrics: dict[str, Any], config: EvaluateConfig) -> int:

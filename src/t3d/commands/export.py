@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from t3d.commands._console import counted, say
+from t3d.commands._console import counted, log
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._output import make_folder
 from t3d.config import ExportConfig
@@ -62,7 +62,7 @@ def run(config: ExportConfig, *, command: str) -> Written:
     facts = _facts(config, backend, command)  # what is not installed is said before anything is decoded
     clips = _clips(config, card)
     make_folder(output.parent)
-    say(f"translating {card.arch} for {backend.name}")
+    log(f"translating {card.arch} for {backend.name}")
     export = write_export(
         output,
         backend.translate(network, card, clips.calibration),

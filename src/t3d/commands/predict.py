@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from t3d.commands._console import counted, say, warn
+from t3d.commands._console import counted, log, warn
 from t3d.commands._datasets import video_source
 from t3d.commands._devices import scoring_fabric
 from t3d.commands._output import make_folder
@@ -57,7 +57,7 @@ def _draw(path: Path, video: VideoScores, *, labels: Sequence[str], top: int) ->
         warn(f"no timeline: {video.error}")
         return
     written = write_timeline(path.parent, path.name, video=video, labels=labels, top=top)
-    say(f"wrote {', '.join(map(str, written))}")
+    log(f"wrote {', '.join(map(str, written))}")
 
 
 def _following(views: ViewSpec, card: ModelCard) -> ViewSpec | None:

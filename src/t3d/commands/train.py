@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from t3d.commands._console import say, warn
+from t3d.commands._console import log, warn
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._devices import computing, launched
 from t3d.commands._output import claimed
@@ -95,7 +95,7 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
                 learner.load_state_dict(state)
             for line in (*train.warnings, *caveats):
                 warn(line)
-            say(
+            log(
                 f"training {_named(config)} on {len(train.samples)} videos of {train.split}: {length.num_steps} updates"
             )
             source = video_source(config.pixels, backend=config.run.backend)
@@ -155,7 +155,7 @@ def build_network(
         filled = ["neck."] if start.keep_fc else []
         begun = initialise(network, start.init, labels, inflate=start.inflate, filled=filled)
         for line in begun.notes:
-            say(line)
+            log(line)
         lineage, parent = begun.lineage, begun.parent
         if parent is not None and parent.pixels.modality != config.pixels.modality:
             warn(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from t3d.commands._console import bar, say, warn
+from t3d.commands._console import bar, log, warn
 from t3d.commands._datasets import cache_folder, find_videos, resolve
 from t3d.commands._devices import computing, launched
 from t3d.commands._output import alone, claimed, make_folder
@@ -110,7 +110,7 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
             learner = build_learner(flags, fabric, network, length)
             if state is not None:
                 learner.load_state_dict(state)
-            say(f"teaching {config.model.arch} by {teacher.name}: {len(data.train)} clips, {length.num_steps} updates")
+            log(f"teaching {config.model.arch} by {teacher.name}: {len(data.train)} clips, {length.num_steps} updates")
             batches = with_flags(
                 build_loader, flags, data.train, fabric, num_workers=num_workers, collate=collate_pairs
             )
@@ -271,7 +271,7 @@ def probe(
         DataError: None of the training videos, or none of the test videos, can be decoded.
     """
     data, (train, test) = config.probe.probe, labelled
-    say(f"probing the frozen network on {len(train.samples)} + {len(test.samples)} videos of {data}")
+    log(f"probing the frozen network on {len(train.samples)} + {len(test.samples)} videos of {data}")
     top1 = probe_features(student.eval(), train, test, card, num_workers=config.run.workers, source=source)
     warning = overlap_warning(config.output, test)
     if warning:
@@ -313,7 +313,7 @@ def _fill(
 ) -> list[str]:
     """Compute what the cache lacks, one process at a time: the others then find it done."""
     with alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
-        say(f"features of {teacher.name} are kept in {cache.path}")
+        log(f"features of {teacher.name} are kept in {cache.path}")
         task = shown.task_ids[0]
         try:
             skipped = fill_cache(
@@ -326,7 +326,7 @@ def _fill(
                 progress=lambda done, total: shown.update(task, completed=done, total=total),
             )
         except KeyboardInterrupt:
-            say("the features computed so far are kept: the same command goes on from there")
+            log("the features computed so far are kept: the same command goes on from there")
             raise
         if cache.damaged:
             warn(f"{cache.path}: {cache.damaged} damaged entries were computed anew")
