@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from t3d.commands._checks import check_data
 from t3d.commands._console import bar, log
-from t3d.commands._output import alone, make_folder
 from t3d.config.fields import BUILT_IN
 from t3d.data.formats import load_videos
 from t3d.data.samples import Subset, VideoList
+from t3d.files import locked, make_folder
 from t3d.video.spec import PixelSpec
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _render(folder: Path) -> Path:
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        alone(folder.with_name(f"{folder.name}.lock")),
+        locked(folder.with_name(f"{folder.name}.lock")),
         bar("rendering temporal shapes", total=None) as progress,
     ):
         task = progress.task_ids[0]

@@ -22,10 +22,9 @@ from t3d.bench.experiments import (
 from t3d.bench.steps import Shape, check_clips, run_card
 from t3d.bench.tables import markdown
 from t3d.commands._console import log
-from t3d.commands._output import make_folder
 from t3d.config import BenchConfig
 from t3d.errors import ConfigError
-from t3d.files import write_text
+from t3d.files import make_folder, write_text
 from t3d.models.registry import architecture, native_input
 
 _NETWORK = "t3d_121"

@@ -10,9 +10,9 @@ from torch import Tensor
 from t3d.commands import evaluate, predict, train
 from t3d.commands._console import log
 from t3d.commands._datasets import BUILT_IN, resolve
-from t3d.commands._output import make_folder
 from t3d.config import DemoConfig, EvaluateConfig, PredictConfig, TrainConfig
 from t3d.config.presets import preset
+from t3d.files import make_folder
 from t3d.video.decode import open_video
 from t3d.video.encode import write_video
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from t3d.commands._console import counted, log
 from t3d.commands._datasets import find_videos, video_source
-from t3d.commands._output import make_folder
 from t3d.config import ExportConfig
 from t3d.data.reencoded import Originals
 from t3d.data.samples import VideoList
 from t3d.errors import CheckpointError, ConfigError, DataError
+from t3d.files import make_folder
 from t3d.inference.backends import backend_for_target, backend_of
 from t3d.inference.backends.base import Backend, Export
 from t3d.inference.calibration import draw_training_clips

@@ -13,7 +13,6 @@ from torch import nn
 from t3d.commands._console import log, warn
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._devices import computing, launched
-from t3d.commands._output import claimed
 from t3d.commands._training import (
     build_devices,
     build_learner,
@@ -33,7 +32,7 @@ from t3d.data.samples import NoSuchSubsetError, VideoList
 from t3d.data.splits import check_disjoint, draw_labels, draw_validation
 from t3d.errors import DataError
 from t3d.evaluation.plots import save_figure, training_figure
-from t3d.files import write_csv, write_text
+from t3d.files import claimed, write_csv, write_text
 from t3d.models import create_model
 from t3d.models.checkpoints import ModelCard, file_hash
 from t3d.run_files import FIGURE_NAME, SKIPPED_NAME, SUMMARY_NAME, weights_file

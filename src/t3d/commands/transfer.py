@@ -13,7 +13,6 @@ from torch import nn
 from t3d.commands._console import bar, log, warn
 from t3d.commands._datasets import cache_folder, find_videos, resolve
 from t3d.commands._devices import computing, launched
-from t3d.commands._output import alone, claimed, make_folder
 from t3d.commands._training import (
     build_devices,
     build_learner,
@@ -36,7 +35,7 @@ from t3d.data.trained_on import overlap_warning
 from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import DataError, T3DError
 from t3d.evaluation.plots import save_figure, training_figure
-from t3d.files import write_csv, write_text
+from t3d.files import claimed, locked, make_folder, write_csv, write_text
 from t3d.models import create_model
 from t3d.models.checkpoints import ModelCard, file_hash
 from t3d.run_files import FIGURE_NAME, MATCHER_NAME, SKIPPED_NAME, SUMMARY_NAME, weights_file
@@ -312,7 +311,7 @@ def _fill(
     device: torch.device,
 ) -> list[str]:
     """Compute what the cache lacks, one process at a time: the others then find it done."""
-    with alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
+    with locked(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
         log(f"features of {teacher.name} are kept in {cache.path}")
         task = shown.task_ids[0]
         try:
