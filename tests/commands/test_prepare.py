@@ -342,7 +342,7 @@ def long_videos(make_video: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(long_videos: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(long_videos: Path, t3d: Call, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ("data", "prepare", long_videos, out, "--workers", "2", "--short-side", "1024")
     process = start(*arguments)
@@ -352,5 +352,5 @@ def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(long_videos: Path,
     outcome = finish(process)
     assert (outcome.code, outcome.err) == (130, "t3d: interrupted; the same command goes on\n")
     assert list(out.rglob(".*")) == []
-    assert finish(start(*arguments[:-1], "64", "--overwrite")).code == 0
+    assert t3d(*arguments[:4], "--workers", 0, "--short-side", 64, "--overwrite").code == 0
     assert _lengths(out) == {f"a/{index}.mp4": 150 for index in range(3)}

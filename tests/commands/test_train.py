@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from program import MICRO, Call, finish, log_rows, start, wait_for_savings, write_dataset
+from t3d import cli
 
 LONG = (*MICRO, "--epochs", 6, "--min-steps", 0, "--ema-decay", 0.9, "--dropout", 0.2)  # 4 updates an epoch
 FILES = ("weights.safetensors", "last.safetensors")
@@ -27,14 +28,16 @@ def _assert_same_weights(folder: Path, expected: Path) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    outcome = finish(start("train", dataset, "--output", folder, *LONG))
-    assert outcome.code == 0, outcome.err
+    torch.set_num_threads(1)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", str(dataset), "--output", str(folder), *map(str, LONG)])
+    assert ended.value.code == 0
     return folder
 
 
 @pytest.mark.slow
 def test_run_killed_at_random_updates_ends_in_the_same_weights(
-    dataset: Path, uninterrupted: Path, tmp_path: Path
+    dataset: Path, uninterrupted: Path, t3d: Call, tmp_path: Path
 ) -> None:
     draw = random.Random(0)
     flags = ("--output", tmp_path, *LONG, "--workers", 2, "--checkpoint-steps", 1)
@@ -45,7 +48,7 @@ def test_run_killed_at_random_updates_ends_in_the_same_weights(
         os.killpg(process.pid, signal.SIGKILL)
         assert finish(process).code == -signal.SIGKILL, "ended before it was killed"
         resume = ("--resume",)
-    last = finish(start("train", dataset, *flags, "--resume"))
+    last = t3d("train", dataset, *flags, "--resume")
     assert last.code == 0, last.err
     _assert_same_weights(tmp_path, uninterrupted)
     done = [json.loads((folder / "training.json").read_text()) for folder in (tmp_path, uninterrupted)]
@@ -53,19 +56,19 @@ def test_run_killed_at_random_updates_ends_in_the_same_weights(
     assert log_rows(tmp_path) == log_rows(uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])  # as Ctrl-C and clusters do: to the workers, too
 def test_interrupted_run_says_one_line_and_goes_on(
-    number: signal.Signals, dataset: Path, uninterrupted: Path, tmp_path: Path
+    dataset: Path, uninterrupted: Path, t3d: Call, tmp_path: Path
 ) -> None:
+    """SIGTERM to all processes, as clusters do; tests/stress_interrupts.py repeats it at random moments."""
     flags = ("--output", tmp_path, *LONG, "--workers", 2)
     process = start("train", dataset, *flags, "--checkpoint-steps", 1)
     wait_for_savings(process, tmp_path, 3)
-    os.killpg(process.pid, number)
+    os.killpg(process.pid, signal.SIGTERM)
     outcome = finish(process)
     assert outcome.code == 130
     lines = [line for line in outcome.err.splitlines() if not line.startswith(("training ", "epoch "))]
     assert lines == ["t3d: interrupted; --resume goes on from the last saved update, if any"]
-    last = finish(start("train", dataset, *flags, "--resume"))
+    last = t3d("train", dataset, *flags, "--resume")
     assert last.code == 0, last.err
     _assert_same_weights(tmp_path, uninterrupted)
 
