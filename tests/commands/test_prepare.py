@@ -334,11 +334,7 @@ def long_videos(make_video: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.slow
-<<<<<<< HEAD
 def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(t3d: Call, long_videos: Path, tmp_path: Path) -> None:
-=======
-def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(long_videos: Path, t3d: Call, tmp_path: Path) -> None:
->>>>>>> room6
     out = tmp_path / "out"
     arguments = ("data", "prepare", long_videos, out, "--workers", "2", "--short-side", "1024")
     process = start(*arguments)
@@ -348,10 +344,5 @@ def test_ctrl_c_leaves_no_halves_and_the_same_command_goes_on(long_videos: Path,
     outcome = finish(process)
     assert (outcome.code, outcome.err) == (130, "t3d: interrupted; the same command goes on\n")
     assert list(out.rglob(".*")) == []
-<<<<<<< HEAD
     assert t3d("data", "prepare", long_videos, out, *SMALL, "--overwrite").code == 0
     assert _lengths(out) == {f"a/{index}.mp4": 100 for index in range(3)}
-=======
-    assert t3d(*arguments[:4], "--workers", 0, "--short-side", 64, "--overwrite").code == 0
-    assert _lengths(out) == {f"a/{index}.mp4": 150 for index in range(3)}
->>>>>>> room6

@@ -27,10 +27,6 @@ def _assert_same_weights(folder: Path, expected: Path) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-<<<<<<< HEAD
-=======
-    torch.set_num_threads(1)
->>>>>>> room6
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", str(dataset), "--output", str(folder), *map(str, LONG)])
     assert ended.value.code == 0
@@ -38,7 +34,6 @@ def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.slow
-<<<<<<< HEAD
 def test_run_killed_at_some_update_ends_in_the_same_weights(
     dataset: Path, uninterrupted: Path, t3d: Call, tmp_path: Path
 ) -> None:
@@ -49,20 +44,6 @@ def test_run_killed_at_some_update_ends_in_the_same_weights(
     os.killpg(process.pid, signal.SIGKILL)
     assert finish(process).code == -signal.SIGKILL, "ended before it was killed"
     assert (tmp_path / ".lock").exists()
-=======
-def test_run_killed_at_random_updates_ends_in_the_same_weights(
-    dataset: Path, uninterrupted: Path, t3d: Call, tmp_path: Path
-) -> None:
-    draw = random.Random(0)
-    flags = ("--output", tmp_path, *LONG, "--workers", 2, "--checkpoint-steps", 1)
-    resume: tuple[str, ...] = ()
-    for _ in range(3):
-        process = start("train", dataset, *flags, *resume)
-        wait_for_savings(process, tmp_path, draw.randint(2, 7))
-        os.killpg(process.pid, signal.SIGKILL)
-        assert finish(process).code == -signal.SIGKILL, "ended before it was killed"
-        resume = ("--resume",)
->>>>>>> room6
     last = t3d("train", dataset, *flags, "--resume")
     assert last.code == 0, last.err
     assert not (tmp_path / ".lock").exists()
@@ -73,18 +54,11 @@ def test_run_killed_at_random_updates_ends_in_the_same_weights(
 
 
 def test_interrupted_run_says_one_line_and_goes_on(
-<<<<<<< HEAD
-    number: signal.Signals, dataset: Path, uninterrupted: Path, t3d: Call, tmp_path: Path
-) -> None:
-    flags = ("--output", tmp_path, *LONG)
-    process = start("train", dataset, *flags, "--checkpoint-steps", 1, "--workers", 2)
-=======
     dataset: Path, uninterrupted: Path, t3d: Call, tmp_path: Path
 ) -> None:
     """SIGTERM to all processes, as clusters do; tests/stress_interrupts.py repeats it at random moments."""
     flags = ("--output", tmp_path, *LONG, "--workers", 2)
     process = start("train", dataset, *flags, "--checkpoint-steps", 1)
->>>>>>> room6
     wait_for_savings(process, tmp_path, 3)
     os.killpg(process.pid, signal.SIGTERM)
     outcome = finish(process)
