@@ -51,6 +51,7 @@ def cli_page() -> str:
         "Presets": preset_table,
         "Dataset formats": formats,
         "Engines": engines,
+        "Metrics": metrics,
     }
     chapters = [f"## {title}\n\n{part()}" for title, part in parts.items()]
     return "\n".join([CLI_HEAD, *chapters, "## Flags\n", *map(flags, COMMANDS)])
@@ -83,24 +84,38 @@ def formats() -> str:
     """The layouts of datasets, in the order in which they are tried."""
     from t3d.data.formats import FORMATS
 
-    return table(["`--format`", "recognised by"], [[f"`{name}`", row.looks_like] for name, row in FORMATS.items()])
+    rows = [[f"`{name}`", row.recognised_by, row.splits, row.groups] for name, row in FORMATS.items()]
+    return table(["`--format`", "recognised by", "split", "group"], rows)
 
 
 def engines() -> str:
     """The libraries that compute networks."""
-    from t3d.inference.backends.table import ENGINES
+    from t3d.inference.backends import BACKENDS
 
-    head = ["`--engine`", "files", "number formats", "installed by"]
+    head = ["`--engine`", "`t3d export --to`", "good for", "files", "number formats", "installed by"]
     rows = [
         [
-            f"`{name}`",
-            " ".join(f"`{suffix}`" for suffix in engine.suffixes),
-            ", ".join(engine.precisions),
-            f"`pip install 't3d[{engine.extra}]'`" if engine.extra else "t3d itself",
+            f"`{row.name}`",
+            f"`{row.target}`",
+            row.summary,
+            " ".join(f"`{suffix}`" for suffix in row.suffixes),
+            ", ".join(row.precisions),
+            f"`pip install 't3d[{row.extra}]'`" if row.extra else "t3d itself",
         ]
-        for name, engine in ENGINES.items()
+        for row in BACKENDS.values()
     ]
     return table(head, rows)
+
+
+def metrics() -> str:
+    """The figures of an evaluation."""
+    from t3d.evaluation.metrics import METRICS
+
+    rows = [
+        [row.title, f"`{row.section}.{row.key}`", (row.compute.__doc__ or "").partition("\n")[0]]
+        for row in METRICS.values()
+    ]
+    return table(["metric", "in `metrics.json`", "meaning"], rows)
 
 
 def networks() -> str:

@@ -20,12 +20,8 @@ from t3d.inference.numerics_check import FINER, check_convolutions, convolutions
 from t3d.inference.open import InferenceModel
 from t3d.models import prepare_for_inference
 from t3d.models.checkpoints import ModelCard
-<<<<<<< HEAD
 from t3d.models.fast.convolutions import Conv3dOverride, conv3d_padded_in_time
-from t3d.system import is_first_process, keep_freed_memory, was_interrupted
-=======
-from t3d.system import cpu_bf16_supported, is_first_process, keep_freed_memory
->>>>>>> room5
+from t3d.system import cpu_bf16_supported, is_first_process, keep_freed_memory, was_interrupted
 
 
 def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
