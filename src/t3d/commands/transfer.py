@@ -113,22 +113,7 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
             batches = with_flags(
                 build_loader, flags, data.train, fabric, num_workers=num_workers, collate=collate_pairs
             )
-            live_teacher = teacher if config.teacher.live else None
-            objective = with_flags(
-                Matching,
-                flags,
-                teacher=live_teacher,
-                in_batch=config.pairs.negatives == "in-batch",
-                compiled=config.run.compile,
-                skip_bad_videos=config.run.bad_videos == "skip",
-                computing=partial(computing, precision=config.run.precision),
-            )
-            validator = MatchingValidator(
-                data.held_out,
-                Matching(pixels=config.pixels, teacher=live_teacher, in_batch=False),
-                batch_size=config.optimizer.batch_size,
-                num_workers=num_workers,
-            )
+            objective, validator = build_objective(config, flags, teacher, data)
             learn(
                 flags,
                 learner,
@@ -254,6 +239,29 @@ def find_pairs(
                 features = features[exchange(places, config.run.seed)]
             parts.append((places, features.share_memory_()))
     return TransferData(train=train(*parts[0]), held_out=validation(*parts[1]), skipped=skipped)
+
+
+def build_objective(
+    config: TransferConfig, flags: Mapping[str, Any], teacher: FrozenTeacher, data: TransferData
+) -> tuple[Matching, MatchingValidator]:
+    """What an update minimises, and what measures matching on held-out videos."""
+    live_teacher = teacher if config.teacher.live else None
+    objective = with_flags(
+        Matching,
+        flags,
+        teacher=live_teacher,
+        in_batch=config.pairs.negatives == "in-batch",
+        compiled=config.run.compile,
+        skip_bad_videos=config.run.bad_videos == "skip",
+        computing=partial(computing, precision=config.run.precision),
+    )
+    validator = MatchingValidator(
+        data.held_out,
+        Matching(pixels=config.pixels, teacher=live_teacher, in_batch=False),
+        batch_size=config.optimizer.batch_size,
+        num_workers=config.run.workers,
+    )
+    return objective, validator
 
 
 def probe(
