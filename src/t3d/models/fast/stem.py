@@ -2,8 +2,8 @@
 
 Scaling by a positive number, shifting and rectifying keep the order of values, so they may come after the maximum.
 Where the scale is negative, the kernel changes its sign, and so does the scale. The statistics are those of all places
-before the pool. The convolution writes the channels of a place side by side (channels_last), where PyTorch's max pool is
-vectorised: 8 instead of 67 ms for 16 maps of 24 x 8 x 32 x 32 on one AVX2 core. The layers behind keep that order.
+before the pool. The convolution writes the channels of a place side by side (channels_last), where the max pool is
+vectorised: 8 ms instead of 67 for 16 maps of 24 x 8 x 32 x 32 on an AVX2 core. The layers behind keep that order.
 """
 
 from collections.abc import Sequence
