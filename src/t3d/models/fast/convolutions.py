@@ -186,7 +186,7 @@ def _backward(
         1,
         (*wanted, False),
     )
-    return grad_maps, grad_weight if grad_weight is None else grad_weight.to(weight.dtype)
+    return grad_maps, grad_weight.to(weight.dtype) if wanted[1] else grad_weight
 
 
 def _unfolds_padded_maps(maps: Tensor) -> bool:
