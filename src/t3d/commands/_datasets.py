@@ -80,4 +80,8 @@ def _render(folder: Path) -> Path:
         bar("rendering temporal shapes", total=None) as progress,
     ):
         task = progress.task_ids[0]
-        return render_shapes(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
+        return render_shapes(
+            folder,
+            num_workers=0 if os.cpu_count() == 1 else 2,  # a second one is worth its start, more are not
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )

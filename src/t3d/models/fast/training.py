@@ -6,27 +6,30 @@ from torch import nn
 
 from t3d.errors import ConfigError
 from t3d.models.fast.dense_block import FusedDenseBlock, supports_fused
+from t3d.models.fast.stem import FusedStem
 from t3d.models.fast.transition import FusedDenseTransition, FusedTemporalTransition
-from t3d.models.t3d import DenseBlock, DenseTransition, TemporalTransition
+from t3d.models.t3d import DenseBlock, DenseTransition, Stem, TemporalTransition
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 _FUSED: dict[type[nn.Module], type[nn.Module]] = {
     DenseBlock: FusedDenseBlock,
     DenseTransition: FusedDenseTransition,
+    Stem: FusedStem,
     TemporalTransition: FusedTemporalTransition,
 }
 
 
 def accelerate(network: AnyModule, *, recompute: bool = False) -> AnyModule:
-    """Let dense blocks and transitions compute a training step faster and in less memory; in place.
+    """Let stems, dense blocks and transitions compute a training step faster and in less memory; in place.
 
     Parameters, buffers, hooks and state-dict names stay; results and gradients differ by rounding. Only the class of a
     module changes, as `torch.nn.utils.parametrize` does it, so this also works on a module that is one itself. Called
     again, the last `recompute` counts. `undo_acceleration` takes it back.
 
     Args:
-        network: Any module with `DenseBlock`, `DenseTransition` or `TemporalTransition` somewhere in it, or without.
+        network: Any module, with layers of T3D or DenseNet3D somewhere in it or without: `Stem`, `DenseBlock`,
+            `DenseTransition`, `TemporalTransition`.
         recompute: Compute the narrow maps of dense blocks anew for the gradient: less memory, more time.
 
     Raises:
