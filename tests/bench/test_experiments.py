@@ -56,7 +56,8 @@ def test_training_settings_are_those_the_network_and_processor_have(monkeypatch:
         "accelerated, bf16, channels last": missing,
     }
     plain, accelerated, recomputed, *_ = (one.flops for one in experiment.work)
-    assert plain == accelerated < recomputed < 4 / 3 * accelerated  # at most the forward pass once more
+    assert accelerated < plain  # averages before convolutions
+    assert accelerated < recomputed < 4 / 3 * accelerated  # at most the forward pass once more
     resnet = training_experiment("resnet3d_tiny", SHAPE, TRAINING, rounds=1, device="cpu")
     assert "accelerated, recompute" not in [one.variant.name for one in resnet.work]
 
