@@ -81,7 +81,7 @@ def preset_table() -> str:
 
 
 def formats() -> str:
-    """The layouts of datasets, in the order in which they are tried."""
+    """The dataset formats, in the order in which they are tried."""
     from t3d.data.formats import FORMATS
 
     rows = [[f"`{name}`", row.recognised_by, row.splits, row.groups] for name, row in FORMATS.items()]
@@ -89,10 +89,10 @@ def formats() -> str:
 
 
 def engines() -> str:
-    """The libraries that compute networks."""
+    """The inference backends."""
     from t3d.inference.backends import BACKENDS
 
-    head = ["`--engine`", "`t3d export --to`", "good for", "files", "number formats", "installed by"]
+    head = ["`--engine`", "`t3d export --to`", "use", "files", "precisions", "installed by"]
     rows = [
         [
             f"`{row.name}`",
@@ -108,7 +108,7 @@ def engines() -> str:
 
 
 def metrics() -> str:
-    """The figures of an evaluation."""
+    """The metrics of an evaluation."""
     from t3d.evaluation.metrics import METRICS
 
     rows = [

@@ -1,6 +1,7 @@
 """The generated parts of the docs are what the code says."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -29,3 +30,11 @@ def test_every_flag_has_a_meaning(generate: ModuleType) -> None:
         for line in generate.flags(verb).splitlines():
             if line.startswith("| `"):
                 assert not line.endswith("|  |"), f"t3d {verb}: {line}"
+
+
+def test_contributing_names_every_worked_example() -> None:
+    folder = Path(__file__).resolve().parent / "extending"
+    written = {path.name for path in folder.glob("test_*.py")}
+    named = re.findall(r"\]\(tests/extending/(\w+\.py)\)", (DOCS.parent / "CONTRIBUTING.md").read_text())
+    things = ("architecture", "format", "training_flag", "backend", "metric")
+    assert sorted(named) == sorted(written) == sorted(f"test_add_{thing}.py" for thing in things)

@@ -1,4 +1,4 @@
-"""Experiments: variants measured in turn, the settings of training and the engines of scoring, and their tables."""
+"""Experiments of variants measured in turn: settings of training, engines of scoring, and their tables."""
 
 import logging
 import time
@@ -43,13 +43,13 @@ _NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A variant, and what a step of it computes."""
+    """A variant and the operations of its step."""
 
     variant: Variant
     flops: int | None = None
-    """Operations of a step, two a multiply-add."""
+    """Operations per step, two per multiply-add."""
     precision: str = ""
-    """Whose best rate it is set against; the machine has none for int8."""
+    """Precision whose best rate it is compared with; none for int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Experiment:
     rounds: int
     ratio: Literal["x faster", "x the time"] = "x faster"
     shortest_seconds: float = 0.0
-    """Repeat shorter steps until a turn takes so long."""
+    """Repeat shorter steps until a turn takes this long."""
     memory: bool = True
     targets: Callable[[Sequence[Row]], Sequence[Target]] = lambda rows: ()
     notes: Sequence[str] = ()
@@ -86,7 +86,7 @@ def run_experiments(
     Args:
         experiments: At least one.
         threads: CPU threads of every variant.
-        limits_of: Device whose limits are measured before, between and after; the best of them count. "" measures none.
+        limits_of: Device whose best rates are measured before, between and after; the best count. "" measures none.
 
     Returns:
         The rows of each experiment, and the limits.
@@ -121,9 +121,9 @@ def training_experiment(
     Args:
         arch: Name of the network.
         shape: Clips of a step, of random values.
-        settings: Those the network does not support are left out; bf16 is skipped where there are no units for it.
+        settings: Unsupported ones are left out; bf16 is skipped without hardware units.
         rounds: Timed steps of each.
-        device: Where.
+        device: Device.
     """
     known = [one for one in settings if not one.recompute or arch_supports_recompute(arch)]
     given = {"arch": arch, "shape": shape, "device": device}
@@ -148,14 +148,14 @@ def training_experiment(
 
 
 def scoring_experiment(source: Source, name: str, shape: Shape, *, rounds: int, device: str) -> Experiment:
-    """Scoring of clips by PyTorch and, on the CPU, by every other engine in every precision, normalisation included.
+    """Scoring by PyTorch and, on the CPU, by every other engine and precision, including normalisation.
 
     Args:
         source: A network's name or a run folder.
         name: Of the network, for the title.
         shape: Clips of a step.
         rounds: Timed steps of each.
-        device: Where PyTorch computes; the other engines know the CPU only.
+        device: Device of PyTorch; other engines support the CPU only.
     """
     flops = count_flops(prepared_step, source=source, shape=shape)
     work = [
@@ -183,7 +183,7 @@ def scoring_experiment(source: Source, name: str, shape: Shape, *, rounds: int, 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a command of measurements gives."""
+    """Result of a benchmark."""
 
     tables: Sequence[Mapping[str, Any]]
     """JSON values."""
@@ -193,7 +193,7 @@ class Findings:
 
 
 def record(kind: str, findings: Findings, *, command: str, threads: int, device: str) -> dict[str, Any]:
-    """One JSON document: the command, the machine, its limits, and the tables."""
+    """One JSON document: command, machine, best rates and tables."""
     return {
         "kind": kind,
         "command": command,
@@ -205,7 +205,7 @@ def record(kind: str, findings: Findings, *, command: str, threads: int, device:
 
 @contextmanager
 def progress_on_stderr() -> Iterator[None]:
-    """Show the log of the measurements, a line each."""
+    """Show the log of measurements on stderr."""
     handler, before = logging.StreamHandler(), LOGGER.level
     LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(handler)
@@ -217,7 +217,7 @@ def progress_on_stderr() -> Iterator[None]:
 
 
 class _Forecast:
-    """Says how long all will take, from the first step, and how much is left after each table."""
+    """Logs an estimate of the total time after the first step, and of the time left after each table."""
 
     def __init__(self, experiments: Sequence[Experiment]) -> None:
         self.experiments = experiments
@@ -225,7 +225,7 @@ class _Forecast:
         self.start = time.monotonic()
 
     def on_ready(self, build_seconds: float, step_seconds: float) -> None:
-        """Take the first variant that is ready for the measure of all others."""
+        """Estimate the total from the first variant that is ready."""
         if self.expected:
             return
         first = next((one.flops for one in self.experiments[0].work if one.flops and not one.variant.skip), None)
@@ -240,7 +240,7 @@ class _Forecast:
         )
 
     def on_table(self, number: int) -> None:
-        """After so many tables."""
+        """Log the time left after this number of tables."""
         done, left = sum(self.expected[:number]), sum(self.expected[number:])
         if left:
             elapsed = time.monotonic() - self.start

@@ -1,4 +1,4 @@
-"""What this machine is and can do: its processor, memory and releases, and the best rates measured now."""
+"""Describe the machine: processor, memory, versions, and measured best rates."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch
 
 
 def describe_machine(*, threads: int, device: str = "cpu") -> dict[str, Any]:
-    """Facts without which a figure is worth nothing, in the order they are shown."""
+    """Facts to state with every measurement, in display order."""
     facts = {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -47,7 +47,7 @@ def describe_machine(*, threads: int, device: str = "cpu") -> dict[str, Any]:
 
 
 def bf16_missing(device: str) -> str:
-    """Why bf16 is not measured on a device; empty where it has units for it."""
+    """Reason why bf16 is not measured on a device; empty if it has units for it."""
     if torch.device(device).type == "cuda":
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -60,9 +60,9 @@ class Limits:
     """Best rates by precision; each is the fastest of several sizes, memory formats and repetitions."""
 
     product: dict[Precision, float]
-    """Operations a second of a product of matrices, two a multiply-add."""
+    """Operations per second of a matrix product, two per multiply-add."""
     convolution: dict[Precision, float]
-    """Operations a second of a 3 x 3 x 3 convolution."""
+    """Operations per second of a 3 x 3 x 3 convolution."""
 
     def rate(self, precision: str) -> float | None:
         """The better of product and convolution; None for a precision that was not measured."""
@@ -73,7 +73,7 @@ class Limits:
 
 
 def best_of(found: Sequence[Limits]) -> Limits:
-    """The best of several measurements, since the load of a machine changes."""
+    """The best of several measurements, because the load of a machine varies."""
 
     def best(rates: Sequence[dict[Precision, float]]) -> dict[Precision, float]:
         return {name: max(one[name] for one in rates) for name in rates[0]}
@@ -83,12 +83,12 @@ def best_of(found: Sequence[Limits]) -> Limits:
 
 @torch.inference_mode()
 def measure_limits(*, threads: int, device: str = "cpu", repeats: int = 3) -> Limits:
-    """Measure in this process; bf16 only where the device has units for it.
+    """Measure in this process; bf16 only if the device has units for it.
 
     Args:
-        threads: CPU threads of torch meanwhile.
-        device: Where.
-        repeats: Timed runs of each size, after one that is not timed.
+        threads: CPU threads of PyTorch.
+        device: Device.
+        repeats: Timed runs of each size, after one warm-up.
     """
     dtypes = {name: dtype for name, dtype in _DTYPES.items() if name != "bf16" or not bf16_missing(device)}
     before = torch.get_num_threads()
@@ -160,5 +160,5 @@ def _memory_bytes() -> int | None:
 
 
 def _load() -> float | None:
-    """Processes that wanted a core during the last minute: how busy the machine was."""
+    """Load average of the last minute."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

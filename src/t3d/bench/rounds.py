@@ -26,7 +26,7 @@ Step = Callable[[], object]
 LOGGER = logging.getLogger("t3d.bench")
 
 _SETTLE_SECONDS = 0.05
-"""Pause before each step: threads of the variant before it may go on spinning for some milliseconds."""
+"""Pause before each step: threads of the previous variant may keep spinning for some milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +39,20 @@ class Variant:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """What `build` is called with."""
     skip: str = ""
-    """Why it is not measured here, such as a missing library."""
+    """Reason to skip it, such as a missing library."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a variant took."""
+    """Measurements of a variant."""
 
     name: str
     seconds: Sequence[float] = ()
-    """Of one step, a round each; none where there is an error."""
+    """Seconds per step, one value per round; empty after an error."""
     peak_bytes: int = 0
     """Largest memory: resident above what the process held after its imports, or allocated on the GPU."""
     error: str = ""
-    """Why there are no figures."""
+    """Reason for missing values."""
 
     @property
     def median(self) -> float:
@@ -61,7 +61,7 @@ class Measured:
 
 
 def ratios(one: Measured, other: Measured) -> list[float]:
-    """Seconds of one variant divided by those of another, round by round; nothing where either failed."""
+    """Seconds of one variant divided by those of another, round by round; empty if either failed."""
     if one.error or other.error:
         return []
     return [own / base for own, base in zip(one.seconds, other.seconds, strict=True)]
@@ -78,7 +78,7 @@ def measure(
 ) -> list[Measured]:
     """Build every variant in a fresh process, then time one step of each in turn, round by round.
 
-    A variant that fails or is killed is left out from there on, with its reason; the others go on.
+    A variant that fails or is killed is dropped with its reason; the others continue.
 
     Args:
         variants: Their order is that of each round.
@@ -144,7 +144,7 @@ class _Runner:
         self.error = ""
 
     def prepare(self, warm_up: int, shortest_seconds: float) -> float:
-        """Wait until it is built, make the steps that are not timed, and give the seconds of a turn (0 if unknown)."""
+        """Wait until it is built, run the warm-up steps, and return the seconds of a turn (0 if unknown)."""
         self._receive()
         for _ in range(warm_up):
             self.time_step()
@@ -182,7 +182,7 @@ class _Runner:
 
 def _serve(pipe: Connection, variant: Variant, threads: int) -> None:
     """The child's side: build, then time a step for each request, until the pipe is closed."""
-    os.dup2(2, 1)  # what libraries print is no result
+    os.dup2(2, 1)  # output of libraries is not a result
     torch.set_num_threads(threads)
     before = peak_bytes()
     try:
@@ -190,7 +190,7 @@ def _serve(pipe: Connection, variant: Variant, threads: int) -> None:
         pipe.send(None)
         while (repeats := _request(pipe)) is not None:
             pipe.send((_seconds(step, repeats), _peak_bytes_above(before)))
-    except Exception as error:  # whatever it is, it is this variant's result
+    except Exception as error:  # any exception is this variant's result
         pipe.send(_one_line(error))
 
 

@@ -1,4 +1,4 @@
-"""The steps that are timed: networks of every setting of training and every engine of scoring are built here only."""
+"""Build the timed steps: networks for every setting of training and every engine of scoring."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -38,23 +38,23 @@ _NUM_CLASSES = 400
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How a step of training is computed."""
+    """Settings of a training step."""
 
     name: str
     accelerated: bool = True
-    """Dense blocks and transitions as fused steps, instead of layer by layer."""
+    """Use `t3d.accelerate`, or compute layer by layer."""
     precision: Precision = "float32"
     recompute: bool = False
-    """Compute maps of dense blocks again for the gradient, instead of keeping them."""
+    """Recompute maps of dense blocks for the gradient."""
     channels_last: bool = False
     freed_memory: Literal["as usual", "kept", "returned"] = "kept"
-    """What malloc does with it: `t3d train` keeps it, and with `--recompute` returns it to the system."""
+    """Setting of malloc: `t3d train` keeps freed memory, with `--recompute` it returns it to the system."""
     compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings:
-    """What scores clips."""
+    """Engine and precision of scoring."""
 
     name: str = "PyTorch"
     engine: str = "torch"
@@ -86,8 +86,8 @@ def training_step(
         arch: Name of the network.
         shape: Clips of a step, of random values.
         settings: Of the step.
-        device: Where; "meta" counts operations without computing.
-        build: Makes the network, in training mode.
+        device: Device; "meta" counts operations without computing.
+        build: Builds the network, in training mode.
     """
     if settings.freed_memory == "kept":
         keep_freed_memory()
@@ -141,7 +141,7 @@ def prepared_scorer(network: nn.Module, pixels: PixelSpec, device: str) -> Score
 
 
 def synchronised(score: Scorer, precision: str, device: str) -> Scorer:
-    """Score under autocast where bf16 is wanted, and wait for the device."""
+    """Score under autocast for bf16, and wait for the device."""
     kind = torch.device(device).type
 
     def scored(clips: Views) -> Logits:
@@ -186,7 +186,7 @@ def synchronise(device: str) -> None:
 
 
 def count_flops(build: Callable[..., Step], /, **arguments: Any) -> int:  # noqa: ANN401  (the step's)
-    """Count the operations of a step without computing it: two a multiply-add."""
+    """Count the operations of a step without computing it, two per multiply-add."""
     step = build(**arguments, device="meta")
     with FlopCounterMode(display=False) as counter:
         step()
@@ -200,7 +200,7 @@ def arch_supports_recompute(arch: str) -> bool:
 
 
 def unavailable(settings: ScoreSettings, device: str) -> str:
-    """Why an engine or precision cannot be measured here; empty where it can."""
+    """Reason why an engine or precision cannot be measured here; empty if it can."""
     if settings.precision == "bf16" and (reason := bf16_missing(device)):
         return reason
     if settings.engine == "torch":
@@ -213,10 +213,10 @@ def unavailable(settings: ScoreSettings, device: str) -> str:
 
 
 def check_clips(arch: str, shape: Shape, *, training: bool) -> None:
-    """Make sure, without computing anything, that a network takes such clips.
+    """Check on the meta device that a network accepts such clips.
 
     Raises:
-        ConfigError: They are too small for it, or too few to normalise over.
+        ConfigError: They are too small, or too few to normalise over.
     """
     with torch.device("meta"), torch.no_grad():
         network, clips = create_model(arch).train(training), torch.empty(shape)
@@ -230,7 +230,7 @@ def check_clips(arch: str, shape: Shape, *, training: bool) -> None:
 
 
 def run_card(run: Path) -> ModelCard:
-    """What the weights of a run say of their network.
+    """Model card of a run.
 
     Raises:
         CheckpointError: The run cannot be read, or names no classes.

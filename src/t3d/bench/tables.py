@@ -1,4 +1,4 @@
-"""Measurements as rows set against their first, targets met or missed, and both as JSON values and Markdown."""
+"""Tables of measurements relative to the first row, targets, and their JSON and Markdown forms."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +13,13 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What was aimed at, and what was reached."""
+    """A target and the reached value."""
 
     what: str
     unit: Unit
     bound: float
     reached: float | None
-    """None where nothing could be measured, which counts as a miss."""
+    """None if nothing could be measured; counts as missed."""
 
     @property
     def at_most(self) -> bool:
@@ -28,7 +28,7 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether what was reached is within the bound."""
+        """Whether the reached value is within the bound."""
         if self.reached is None:
             return False
         return self.reached <= self.bound if self.at_most else self.reached >= self.bound
@@ -40,13 +40,13 @@ class Row:
 
     measured: Measured
     flops: int | None = None
-    """Operations of a step as it is computed, two a multiply-add; None where that is not known."""
+    """Operations per step as computed, two per multiply-add; None if unknown."""
     limit: float | None = None
-    """Operations a second, the best measured."""
+    """Best measured operations per second."""
 
     @property
     def share(self) -> float | None:
-        """Rate of the median step as a share of the limit."""
+        """Rate of the median step relative to the limit."""
         if self.measured.error or not self.flops or not self.limit:
             return None
         return self.flops / self.measured.median / self.limit
@@ -62,12 +62,12 @@ class Table:
     targets: Sequence[Target] = ()
     notes: Sequence[str] = ()
     memory: bool = True
-    """Whether the memory of the variants' processes is of interest."""
+    """Whether to show the memory of the variants' processes."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What else was found, as JSON values."""
+    """Other results, as JSON values."""
 
     def figures(self) -> dict[str, Any]:
-        """Everything as JSON values."""
+        """The table as JSON values."""
         return {
             "title": self.title,
             "ratio": self.ratio,
@@ -94,7 +94,7 @@ class Table:
 
 
 def share(part: int, whole: int) -> float | None:
-    """One number divided by another; None where one of them is 0, as memory of what failed."""
+    """Ratio of two numbers; None if one of them is 0, such as the memory of a failed variant."""
     return part / whole if part and whole else None
 
 

@@ -1,7 +1,7 @@
-"""What each command can be told, and the defaults; presets are in `t3d.config.presets`.
+"""Flags of every command with their defaults; presets are in `t3d.config.presets`.
 
-Field docstrings become the help of the command line, and a range stands at its field (`t3d.bounds`). Only `t3d.cli` and
-`t3d.commands` see these classes. Nothing here imports PyTorch, so that `--help` is instant.
+Field docstrings are the help of the command line; ranges are annotations of the fields (`t3d.bounds`). Only `t3d.cli`
+and `t3d.commands` use these classes. Nothing in this package imports PyTorch, so that `--help` is instant.
 """
 
 from t3d.config.fields import (

@@ -1,7 +1,7 @@
-"""What flags choose from.
+"""Choices and ranges that several flags share.
 
-The tables are with the code they choose from, which imports PyTorch; `t3d --help` and the answer to a typo must not
-wait for it. A test holds each list here against its table.
+The tables of networks, teachers and layouts are in modules that import PyTorch; `t3d --help` and the answer to a typo
+must not wait for that. This module repeats their names, and a test compares each list with its table.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
@@ -10,24 +10,24 @@ from t3d.bounds import at_least, between, per_core
 from t3d.inference.backends import BACKENDS
 
 Format = Literal["csv", "ucf101", "hmdb51", "kinetics", "folder"]
-"""Of `t3d.data.formats`."""
+"""Names in `t3d.data.formats.FORMATS`."""
 
 BUILT_IN = "temporal-shapes"
-"""DATA that is made on first use."""
+"""Name of the built-in dataset, which is rendered on first use."""
 
 Accelerator = Literal["auto", "cpu", "cuda"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-"""Of `t3d.inference.open`."""
+"""Names in `t3d.inference.backends.base.PRECISIONS`."""
 
 Backend = Literal["pyav", "torchcodec"]
-"""Of `t3d.video.decode`."""
+"""Names in `t3d.video.decode.BACKENDS`."""
 
 if TYPE_CHECKING:
     EngineName: TypeAlias = str
     ExportTarget: TypeAlias = str
     ExportPrecision: TypeAlias = str
-else:  # choices, as the table of backends has them
+else:  # choices of the table of backends
     EngineName = Literal[("auto", *BACKENDS)]
     ExportTarget = Literal[tuple(backend.target for backend in BACKENDS.values())]
     ExportPrecision = Literal[tuple(dict.fromkeys(name for row in BACKENDS.values() for name in row.precisions))]
@@ -46,18 +46,18 @@ Layout = Literal[
     "c3d_jfzhang",
     "c3d_mmaction2",
 ]
-"""Of `t3d.models.layouts`, and `auto`."""
+"""Names in `t3d.models.pretrained.layouts.LAYOUTS`, and `auto`."""
 
 Pipeline = Literal["scratch", "transfer", "ft-transfer", "inflation"]
-"""Of `t3d.commands.pipeline`."""
+"""Names of the pipelines in `t3d.commands.pipeline`."""
 
 BenchKind = Literal["infer", "train"]
 
 Workers = Annotated[int, at_least(0), per_core(4)]
-"""Processes that decode."""
+"""Number of decoding processes."""
 
 Seed = Annotated[int, between(0, 2**32 - 1)]
-"""What PyTorch takes."""
+"""Seeds that PyTorch and NumPy accept."""
 
 ARCHITECTURES = (
     "c3d",
@@ -88,7 +88,7 @@ ARCHITECTURES = (
     "t3d_201",
     "t3d_tiny",
 )
-"""Names in `t3d.models.registry`."""
+"""Names in `t3d.models.registry.ARCHITECTURES`."""
 
 TEACHERS = (
     "densenet121",
@@ -98,4 +98,4 @@ TEACHERS = (
     "efficientnet_lite0",
     "colour_statistics",
 )
-"""Names in `t3d.transfer.teachers`."""
+"""Names in `t3d.transfer.teachers.TEACHERS`."""

@@ -1,4 +1,4 @@
-"""Named sets of defaults, each with its command, its time and what to expect."""
+"""Named sets of defaults, each with its command, time and expected result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,19 +26,19 @@ Config = TypeVar("Config", TrainConfig, TransferConfig, PipelineConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Defaults for one job, with what to expect of them."""
+    """Defaults for one purpose, with time and expected result."""
 
     command: str
-    """How it is run."""
+    """Example command."""
     time: str
-    """How long it takes."""
+    """Duration, or that it was not measured."""
     expected: str
-    """What it reaches, and who says so."""
+    """Expected accuracy and its source."""
     config: TrainConfig | TransferConfig | PipelineConfig
 
 
 _DATA = Path("DATA")
-"""What a user always names."""
+"""Placeholder: the user always gives DATA."""
 
 _PAPER = TrainConfig(data=_DATA, preset="paper-kinetics")
 
@@ -141,7 +141,7 @@ PRESETS: Mapping[tuple[str, str], Preset] = {
         config=PipelineConfig(pipeline="transfer", data=_DATA, preset="paper", teacher=_PAPER_TEACHER),
     ),
 }
-"""By command and name. What the steps of a pipeline do not share comes from the presets of each step."""
+"""By command and name. Flags that a pipeline does not have come from the presets of its steps."""
 
 
 def preset(name: str) -> TrainConfig:
@@ -172,7 +172,7 @@ def pipeline_preset(name: str) -> PipelineConfig:
 
 
 def preset_names(command: str) -> tuple[str, ...]:
-    """The presets of a command; none where it has no flag of that name."""
+    """Names of the presets of a command; empty if it has no flag --preset."""
     return tuple(name for verb, name in PRESETS if verb == command)
 
 

@@ -15,7 +15,7 @@ from t3d.video.spec import ViewSpec
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """How a video becomes clips and scores."""
+    """Views, device and engine for scoring videos."""
 
     views: ViewSpec = field(default_factory=ViewSpec)
     workers: Workers = 2
@@ -25,8 +25,7 @@ class ScoringOptions:
     precision: Precision = "32-true"
     """Number format of the arithmetic; an exported file has its own."""
     engine: EngineName = "auto"
-    """Library that computes; `auto` is PyTorch, and for an exported file the one it is for. Others translate weights
-    first, in memory."""
+    """Inference engine; `auto` is PyTorch, or the engine of an exported file. Others translate weights in memory."""
     backend: Backend = "pyav"
     """Library that decodes videos."""
 
@@ -43,17 +42,17 @@ class EvaluateConfig:
     weights: Annotated[Positional[Path], arg(metavar="RUN")]
     """Run folder, weights file, or what `t3d export` wrote."""
     data: Annotated[Positional[Path | None], arg(metavar="DATA")] = None
-    """Labelled videos; left out, those the run was trained on (their test list)."""
+    """Labelled videos; default: the dataset of the training (its test list)."""
     output: Path | None = None
-    """Folder for metrics, predictions and report; left out, the run folder, or its `validation` or `train`; for another
-    engine or precision a folder of its own in it, such as `openvino-bf16`; of a file NAME.safetensors the folder NAME
-    beside it instead."""
+    """Folder for metrics, predictions and report. Default: the run folder, or `validation` or `train` in it; for
+    another engine or precision a subfolder such as `openvino-bf16`; for a file NAME.safetensors the folder
+    NAME beside it."""
     split: int | None = None
-    """Number of the split; left out, the run's."""
+    """Number of the split; default: the run's."""
     subset: Literal["test", "validation", "train"] = "test"
-    """Which list of the split; where it has no validation list, the videos that --select-on validation held out."""
+    """List of the split; validation without a list: the videos that --select-on validation held out."""
     format: Format | None = None
-    """Layout of DATA, where it is not recognised by itself."""
+    """Dataset format of DATA, if it is not recognised."""
     predictions: Literal["csv", "parquet"] = "csv"
     """File format of the predictions."""
     devices: Annotated[int, at_least(1)] = 1
@@ -68,14 +67,14 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FuseConfig:
-    """Add up the scores of several evaluated runs of the same videos: late fusion, such as of pictures and flow."""
+    """Combine the scores of several evaluated runs on the same videos (late fusion), such as frames and flow."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")] = ()
-    """Run folders that t3d evaluate has been through, two or more."""
+    """Two or more run folders evaluated by t3d evaluate."""
     output: Path = Path("runs/fused")
     """Folder for metrics, predictions and report."""
     weights: tuple[float, ...] = ()
-    """How much each run counts; left out, fitted on RUN/validation (t3d evaluate RUN --subset validation)."""
+    """Weight of each run; default: fitted on RUN/validation (t3d evaluate RUN --subset validation)."""
 
     def __post_init__(self) -> None:
         if len(self.runs) < 2:
@@ -91,7 +90,7 @@ class FuseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """Say what happens in videos."""
+    """Classify videos."""
 
     weights: Annotated[Positional[Path], arg(metavar="RUN")]
     """Run folder, weights file, or what `t3d export` wrote."""
@@ -104,7 +103,7 @@ class PredictConfig:
     csv: bool = False
     """Print CSV."""
     timeline: Path | None = None
-    """Folder for a picture, a CSV and an annotated copy of each video, clip after clip."""
+    """Folder for a plot, a CSV and an annotated copy of each video, clip by clip."""
     scoring: ScoringOptions = field(default_factory=ScoringOptions)
 
     def __post_init__(self) -> None:
@@ -117,18 +116,18 @@ class PredictConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """Table the metrics of several evaluated runs, and say whether those of the same videos differ."""
+    """Tabulate evaluated runs, and test whether runs on the same videos differ."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
-    """Run folders that hold a metrics.json, and predictions to be compared video by video."""
+    """Run folders with a metrics.json, and with predictions for comparisons video by video."""
     baseline: Path | None = None
-    """The one of them that the others are set against; left out, each against each, beyond four against the first."""
+    """Run that the others are compared with; default: all pairs, or the first run if there are more than four."""
     output: Path | None = None
     """Markdown file for the tables."""
     json: Path | None = None
-    """JSON file for the same figures."""
+    """JSON file for the same values."""
     flips: Path | None = None
-    """CSV file of the videos that some runs name correctly and others do not."""
+    """CSV file of the videos that some runs classify correctly and others do not."""
 
     def __post_init__(self) -> None:
         if not self.runs:

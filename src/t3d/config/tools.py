@@ -14,20 +14,20 @@ from t3d.inference.backends import backend_for_target
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
-    """Turn weights that others published into a file of ours; docs/checkpoints.md says which."""
+    """Convert published weights to a t3d weights file; docs/checkpoints.md lists the supported ones."""
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """A .pth, .pt or .safetensors file of tensors; code in it is not run."""
     layout: Annotated[Layout, arg(name="from")] = "auto"
-    """Who wrote the file; `auto` goes by the names of its tensors."""
+    """Layout of the file; `auto` recognises it by the names of the tensors."""
     output: Path | None = None
-    """File to write; left out, the name of FILE with .safetensors."""
+    """File to write; default: FILE with the suffix .safetensors."""
     arch: str | None = None
-    """Name of the architecture, where it is none that the layout is known for."""
+    """Name of the architecture, if it is not one of the layout's."""
     labels: Path | None = None
     """Names of the classes in the order of the outputs: lines of text, a CSV of numbers and names, or JSON."""
     bgr: bool = False
-    """The network was trained on blue, green, red; where this is known of a layout, it need not be said."""
+    """The network was trained on BGR; not needed for layouts known to be BGR."""
 
     def __post_init__(self) -> None:
         if self.output is not None and self.output.suffix != ".safetensors":
@@ -36,28 +36,28 @@ class ConvertConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Write a trained network for a faster engine, checked against PyTorch on the same clips."""
+    """Export a trained network to a faster engine, compared with PyTorch on the same clips."""
 
     weights: Annotated[Positional[Path], arg(metavar="RUN")]
     """Run folder or weights file."""
     target: Annotated[ExportTarget, arg(name="to")] = "openvino"
-    """openvino writes .xml and .bin, onnx .onnx for ONNX Runtime, torch a program of PyTorch, .pt2."""
+    """Target: openvino (.xml and .bin), onnx (.onnx for ONNX Runtime), torch (.pt2, a PyTorch program)."""
     precision: ExportPrecision = "float32"
     """Number format of the arithmetic; bf16 and int8 are for OpenVINO."""
     output: Path | None = None
-    """File to write; left out, beside the weights, such as weights-openvino-int8.xml."""
+    """File to write; default: beside the weights, such as weights-openvino-int8.xml."""
     calibration: Path | None = None
-    """Labelled videos whose training list gives the clips of int8, and those compared; left out, those the run was
-    trained on for int8, and noise for the others."""
+    """Labelled videos whose training list provides the clips for int8 calibration and for the comparison. Default: the
+    training dataset for int8, noise for other precisions."""
     calibration_clips: Annotated[int | None, at_least(1)] = None
-    """Clips that int8 is fitted to; left out, 128."""
+    """Clips for int8 calibration; default 128."""
     tolerance: Annotated[float | None, at_least(0)] = None
-    """Largest difference of a logit from PyTorch in float32 that is let pass, as a share of the largest; left out,
-    0.0001 for float32, 0.05 for bf16, and for int8 0.1 with the same likeliest class for nine clips of ten."""
+    """Largest allowed difference of a logit from PyTorch in float32, relative to the largest logit. Default: 0.0001 for
+    float32, 0.05 for bf16, and for int8 0.1 with the same top class for nine of ten clips."""
     backend: Backend = "pyav"
     """Library that decodes videos."""
     overwrite: bool = False
-    """Replace what is there under the name of the file."""
+    """Replace an existing file."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -77,33 +77,33 @@ class DataConfig:
     split: int = 1
     """Number of the split."""
     format: Format | None = None
-    """Layout of DATA, where it is not recognised by itself."""
+    """Dataset format of DATA, if it is not recognised."""
     decode: bool = False
     """Also decode every video of the split once, and list those that fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    """Re-encode every video of a dataset once, so that training reads it faster; docs/prepared-files.md says when."""
+    """Re-encode every video of a dataset once for faster reading; docs/prepared-files.md explains when it helps."""
 
     data: Annotated[Positional[Path], arg(metavar="DATA")]
     """Folder or CSV/Parquet file of videos, or `temporal-shapes`."""
     output: Annotated[Positional[Path], arg(metavar="OUT")]
-    """Folder for the copy, which is used as DATA was; what is in it already is not made again."""
+    """Folder for the copy, to be used in place of DATA; finished files in it are kept."""
     short_side: Annotated[int, at_least(16), even()] = 256
-    """Pixels; what trainings are given as --resize, for then they need not resize."""
+    """Short side in pixels; training with the same --resize need not resize."""
     keyframes: Annotated[int, at_least(1)] = 8
-    """Frames from one keyframe to the next; fewer are faster to jump to and take more space."""
+    """Frames from one keyframe to the next; fewer make seeking faster and files larger."""
     crf: Annotated[int, between(0, 51)] = 23
-    """Quality, as x264 counts it: 18 is visually lossless, 51 the worst."""
+    """Constant rate factor of x264: 18 is visually lossless, 51 the worst quality."""
     trim: bool = False
-    """Keep only what lies between `start` and `end` of a CSV or Parquet file, each part as a file of its own."""
+    """Store only the clips between `start` and `end` of a CSV or Parquet file, each as its own file."""
     format: Format | None = None
-    """Layout of DATA, where it is not recognised by itself."""
+    """Dataset format of DATA, if it is not recognised."""
     workers: Annotated[int | None, at_least(0), per_core(4)] = None
-    """Processes; left out, one for each core."""
+    """Number of processes; default: one per core."""
     overwrite: bool = False
-    """Begin anew where OUT was prepared from another source or with other flags."""
+    """Start again if OUT was prepared from another source or with other flags."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -114,11 +114,11 @@ class ModelsConfig:
     """List the networks with their parameters, native input and cost, counted or measured."""
 
     arch: tuple[str, ...] = ()
-    """Names of the networks to list; left out, all."""
+    """Names of the networks to list; default: all."""
     measure: bool = False
-    """Also measure milliseconds and peak memory of a clip, at the native input and at one common to all (minutes)."""
+    """Also measure time and peak memory of a clip, at the native and at a common input size (takes minutes)."""
     input: Annotated[tuple[int, int, int] | None, at_least(1)] = None
-    """Frames, height and width of the common input; with --measure 16 112 112 where left out."""
+    """Frames, height and width of the common input; default with --measure: 16 112 112."""
     output: Path | None = None
     """Markdown file for the table."""
     json: bool = False
@@ -130,30 +130,30 @@ class ModelsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig:
-    """Measure engines and precisions of scoring, or settings of training, in turn on this machine."""
+    """Compare engines and precisions for scoring, or settings of training, on this machine."""
 
     kind: Annotated[Positional[BenchKind], arg(metavar="KIND")]
-    """infer: score clips by every installed engine and precision; train: a training step with each setting."""
+    """infer: score clips with every installed engine and precision; train: a training step with each setting."""
     run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
-    """Run folder whose network and clips are measured, instead of --arch (infer)."""
+    """Run folder whose network and clip size are measured, instead of --arch (infer)."""
     arch: tuple[str, ...] = ()
-    """Networks of random weights; left out, t3d_121."""
+    """Networks with random weights; default t3d_121."""
     batch_size: Annotated[int | None, at_least(1)] = None
-    """Clips of a step; left out, 4 (train), or 1 and then 4 (infer)."""
+    """Clips per step; default 4 (train), or 1 and then 4 (infer)."""
     num_frames: Annotated[int | None, at_least(1)] = None
-    """Frames of a clip; left out, 16, or those of RUN."""
+    """Frames of a clip; default 16, or those of RUN."""
     crop_size: Annotated[int | None, at_least(1)] = None
-    """Height and width of a clip; left out, 112, or those of RUN."""
+    """Height and width of a clip; default 112, or those of RUN."""
     compile: bool = False
     """Also measure compiled steps, which take minutes to build (train)."""
     accelerator: Accelerator = "auto"
-    """Where the networks are."""
+    """Device of the networks."""
     rounds: Annotated[int | None, at_least(1)] = None
-    """Timed steps of each variant; the variants take turns. Left out, 5."""
+    """Timed steps of each variant; the variants take turns. Default 5."""
     threads: Annotated[int | None, at_least(1)] = None
-    """CPU threads of every variant; left out, one for each core."""
+    """CPU threads of every variant; default: one per core."""
     output: Path | None = None
-    """Folder for the record as Markdown and JSON."""
+    """Folder for the results as Markdown and JSON."""
     json: bool = False
     """Print JSON."""
 

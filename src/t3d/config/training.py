@@ -1,4 +1,4 @@
-"""Commands that learn: train, transfer, pipeline, demo."""
+"""Commands that train: train, transfer, pipeline, demo."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,15 +35,15 @@ class TrainConfig:
     preset: str = "quick"
     """Set of defaults: quick, paper-kinetics, paper-ucf101-scratch or paper-finetune."""
     split: int = 1
-    """Number of the official split, or of the fold where there is none."""
+    """Number of the official split, or of the fold if there is none."""
     format: Format | None = None
-    """Layout of DATA, where it is not recognised by itself."""
+    """Dataset format of DATA, if it is not recognised."""
     resume: bool = False
     """Go on with the unfinished run in the output folder."""
     overwrite: bool = False
     """Replace a finished run in the output folder."""
     recompute_segments: bool = False
-    """Hold the activations of one segment only and compute each twice; batch norm then sees one at a time, too."""
+    """Store the activations of one segment only and recompute them; batch norm then sees one segment at a time."""
     start: StartOptions = field(default_factory=StartOptions)
     labels: LabelOptions = field(default_factory=LabelOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -63,18 +63,18 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig:
-    """Teach a fresh 3D network, without labels, by a frozen 2D network: do these frames and this clip match?"""
+    """Train a 3D network without labels to match a frozen 2D network: do these frames and this clip match?"""
 
     data: Annotated[Positional[Path], arg(metavar="DATA")]
-    """Folder, list or CSV of videos, at any depth; labels are not looked at. Or `temporal-shapes`."""
+    """Folder, list or CSV of videos, at any depth; labels are ignored. Or `temporal-shapes`."""
     output: Path = Path("runs/transfer")
     """Folder for the weights, the configuration and the log."""
     preset: str = "quick"
     """Set of defaults: quick or paper-transfer."""
     split: int | None = None
-    """Take DATA for a labelled dataset and use the training videos of this split only, without their labels."""
+    """Treat DATA as a labelled dataset and use the training videos of this split, without their labels."""
     format: Format | None = None
-    """Layout of DATA with --split, where it is not recognised by itself."""
+    """Dataset format of DATA with --split, if it is not recognised."""
     resume: bool = False
     """Go on with the unfinished run in the output folder."""
     overwrite: bool = False
@@ -97,24 +97,24 @@ class TransferConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
-    """Go the whole way from videos to a tested network: from scratch, by transfer, or from an inflated 2D twin."""
+    """Run all steps from videos to a tested network: from scratch, by transfer, or from an inflated 2D twin."""
 
     pipeline: Annotated[Positional[Pipeline], arg(metavar="PIPELINE")]
     """scratch; transfer: pairs, then DATA; ft-transfer: pairs, half of --large, DATA; inflation: 2D twin, DATA."""
     data: Annotated[Positional[Path], arg(metavar="DATA")]
     """Labelled videos, as for `t3d train`: the network is tested on their test list."""
     unlabelled: Path | None = None
-    """Videos to learn from pairs; left out, the training videos of DATA without their labels."""
+    """Unlabelled videos for the pairs; default: the training videos of DATA without their labels."""
     large: Path | None = None
-    """Labelled videos of which half of each class is learnt in between (ft-transfer)."""
+    """Labelled videos for the middle step, half of each class (ft-transfer)."""
     output: Path = Path("runs/pipeline")
-    """Folder for a run of every step, as PIPELINE/STEP; what is finished there is not done again."""
+    """Folder for the runs of all steps, PIPELINE/STEP; finished steps are not repeated."""
     preset: str = "quick"
     """Set of defaults: quick or paper."""
     split: int = 1
-    """Number of the official split of DATA, or of the fold where there is none."""
+    """Number of the official split of DATA, or of the fold if there is none."""
     updates: Annotated[int | None, at_least(1)] = None
-    """Updates of every step, instead of what the preset says."""
+    """Updates of every step, instead of the preset's."""
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     clip: ClipSpec = field(default_factory=ClipSpec)
@@ -132,7 +132,7 @@ class PipelineConfig:
 
 
 LearningConfig = TrainConfig | TransferConfig
-"""What has a network, an optimizer, a schedule and a machine."""
+"""Flags of the commands that share network, optimizer, schedule and run options."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Which videos, which labels, which split; and videos as torch datasets."""
+"""Datasets: videos, labels, splits, and torch datasets of clips."""

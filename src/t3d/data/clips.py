@@ -1,7 +1,7 @@
-"""Videos as torch datasets: one random clip (of each segment) for training, every clip for scoring.
+"""Torch datasets of clips: one random clip (per segment) for training, every clip for scoring.
 
-Each random choice is a function of (seed, epoch, index), never of the worker or of what was read before, so any number
-of workers gives the same clips and a run can be resumed in the middle of an epoch.
+Each random choice is a function of (seed, epoch, index), independent of workers and of earlier reads, so any number of
+workers gives the same clips, and a run can resume in the middle of an epoch.
 """
 
 import os
@@ -35,7 +35,7 @@ OpenVideo = Callable[[Path], VideoReader]
 
 
 class ClipKey(NamedTuple):
-    """Which video, in which epoch."""
+    """Index of a video and the epoch."""
 
     epoch: int
     video: int
@@ -44,7 +44,7 @@ class ClipKey(NamedTuple):
 class TrainBatch(NamedTuple):
     """Clips (B, C, T, H, W) uint8, labels (B,), and the videos that could not be decoded.
 
-    Where N segments of a video belong together, its clips are (B, N, C, T, H, W).
+    With N segments per video, clips are (B, N, C, T, H, W).
     """
 
     clips: Tensor
@@ -53,14 +53,14 @@ class TrainBatch(NamedTuple):
 
     @property
     def num_clips(self) -> int:
-        """B: of several segments, the videos."""
+        """B; the number of videos, if they have several segments."""
         return len(self.labels)
 
 
 class TrainClips(Dataset[tuple[Clip | Views, int] | str]):
-    """One random clip of a video, or of each of its segments; a video that cannot be decoded gives its error's text.
+    """One random clip of each video, or of each of its segments; the text of the error for an undecodable video.
 
-    All segments of a video get the same crop, flip and colours, for they show one scene.
+    All segments of a video get the same crop, flip and colours, because they show one scene.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class TrainClips(Dataset[tuple[Clip | Views, int] | str]):
 
 
 def collate_train(items: Sequence[tuple[Clip | Views, int] | str]) -> TrainBatch:
-    """Stack the clips that could be decoded; list the errors of the others."""
+    """Stack decoded clips; list the errors of the others."""
     good = [item for item in items if not isinstance(item, str)]
     failures = [item for item in items if isinstance(item, str)]
     clips = torch.stack([clip for clip, _ in good]) if good else torch.empty(0, dtype=torch.uint8)
@@ -126,8 +126,8 @@ class EpochSampler(Sampler[ClipKey]):
         num_samples: Videos in the training list.
         batch_size: Needed only to skip whole batches when an epoch is resumed.
         weights: Drawing weights (with replacement) of the videos, to balance classes; left out, a plain permutation.
-        rank: Number of this process.
-        world_size: Number of processes; all get equally many videos, at most `world_size - 1` wait for another epoch.
+        rank: Index of this process.
+        world_size: Number of processes; all get the same number of videos, up to `world_size - 1` are left out.
     """
 
     def __init__(
@@ -171,22 +171,22 @@ class EpochSampler(Sampler[ClipKey]):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringClip:
-    """One clip of a video, ready to be scored; or the error that ended the video."""
+    """One clip of a video for scoring, or the error that ended the video."""
 
     index: int
     """Position of the video in the list."""
     views: Views | None = None
     """(crops, C, T, H, W)."""
     frames: tuple[int, int] = (0, 0)
-    """Its first and last frame."""
+    """First and last frame of the clip."""
     fps: float = 0.0
     num_clips: int = 0
-    """Clips of the whole video."""
+    """Number of clips of the video."""
     error: str = ""
 
 
 class ScoringClips(IterableDataset[ScoringClip]):
-    """All clips of all videos, each video in one pass over it; worker k of n reads videos k, k + n, ..."""
+    """All clips of all videos, each video read in one pass; worker k of n reads videos k, k + n, ..."""
 
     def __init__(
         self,
@@ -235,17 +235,17 @@ class ScoringClips(IterableDataset[ScoringClip]):
             indices = segment_clips(video_length, self.clip, self.views.segments)
         else:
             indices = non_overlapping_clips(video_length, self.clip)
-        name = zlib.crc32(os.fsencode(sample.path.name))  # a video's order depends on nothing but its file's name
+        name = zlib.crc32(os.fsencode(sample.path.name))  # the order depends on the file name only
         return _ordered(indices, self.clip, seeded(0, 0, name))
 
     def _crops(self, frames: Frames) -> tuple[Tensor, ...]:
-        """The crops (crops, C, H, W) of each frame, which are all that is kept of it."""
+        """The crops (crops, C, H, W) of each frame; the frame itself is not kept."""
         views = three_views(frames, self.pixels) if self.views.crops == 3 else centre_view(frames, self.pixels)[None]
         return views.unbind(dim=2)
 
 
 class RngStream(IntEnum):
-    """Random streams drawn from once a run; each stands in the place of the epoch that `seeded` takes."""
+    """Random streams that are used once per run; used as `epoch` of `seeded`."""
 
     HELD_OUT_VIDEOS = -1
     HELD_OUT_PAIRS = -2
@@ -254,16 +254,16 @@ class RngStream(IntEnum):
 
 
 def seeded(seed: int, epoch: int, index: int) -> torch.Generator:
-    """A generator whose draws depend on these three numbers only."""
+    """A generator that is a function of these three numbers."""
     mixed = (seed * 1_000_003 + epoch) * 1_000_003 + index + 1
     return torch.Generator().manual_seed(mixed % 2**63)
 
 
 def frames_of(video: VideoReader, sample: Sample) -> tuple[int, int]:
-    """First frame of a sample, and the first after it.
+    """First frame of a sample, and the first frame after it.
 
     Raises:
-        DecodeError: None lies between its seconds.
+        DecodeError: There is no frame between its start and end.
     """
     first, last = video.frame_range(sample.start_seconds, sample.end_seconds)
     if last <= first:

@@ -1,4 +1,4 @@
-"""What lies in folders: names of videos and folders, and the files that listed videos are."""
+"""List folders, and find the files of listed videos."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -12,10 +12,10 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".gif", ".m
 
 
 def entries(folder: Path) -> list[str]:
-    """Names of what a folder holds, sorted, hidden ones left out; none where there is no such folder.
+    """Sorted names in a folder without hidden ones; empty if there is no such folder.
 
     Raises:
-        DataError: The folder may not be read.
+        DataError: The folder cannot be read.
     """
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
@@ -26,27 +26,27 @@ def entries(folder: Path) -> list[str]:
 
 
 def videos_in(folder: Path) -> list[str]:
-    """File names in a folder that end like a video's, sorted."""
+    """Sorted names of video files in a folder."""
     return [name for name in entries(folder) if Path(name).suffix.lower() in VIDEO_SUFFIXES]
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, hidden ones left out."""
+    """Sorted names of folders in a folder, without hidden ones."""
     return [name for name in entries(folder) if (folder / name).is_dir()]
 
 
 def find_videos(
     wanted: Iterable[Sample], places: Callable[[Sample], Iterable[Path]], *, any_suffix: bool = True
 ) -> tuple[tuple[Sample, ...], tuple[Path, ...]]:
-    """Give each sample the path of its video; each folder is listed once.
+    """Find the file of each sample; each folder is listed once.
 
     Args:
         wanted: Samples whose `path` is where the video should be; its last part is the file's name.
         places: The folders a sample's video may be in, best first.
-        any_suffix: A file of the same name but for its suffix will do: many unpack AVI and keep MP4.
+        any_suffix: Accept a file with another suffix; many users convert AVI to MP4.
 
     Returns:
-        The samples whose videos are there, and the paths of those that are not.
+        The samples whose videos exist, and the paths of missing videos.
     """
     known = _Folders()
     present, missing = [], []

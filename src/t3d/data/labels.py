@@ -1,4 +1,4 @@
-"""Class names: their order, their numbers, and the files that list them."""
+"""Class names: order, numbers, and files that list them."""
 
 import csv
 import json
@@ -9,22 +9,22 @@ from t3d.errors import DataError
 
 
 def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
-    """Distinct names, by value if all are whole numbers, else by alphabet."""
+    """Distinct names, sorted by value if all are whole numbers, else alphabetically."""
     distinct = set(names)
     numbers = all(name.removeprefix("-").isdecimal() for name in distinct)
     return tuple(sorted(distinct, key=lambda name: (int(name), name)) if numbers else sorted(distinct))
 
 
 def number_labels(labels: Iterable[str], known: tuple[str, ...], *, where: str) -> list[int]:
-    """Positions of labels among the known ones.
+    """Indices of labels in the list of classes.
 
     Args:
         labels: One name a video.
-        known: The classes that training videos show.
-        where: The list that the message names.
+        known: The classes of the training videos.
+        where: The list, for error messages.
 
     Raises:
-        DataError: A label is none of the known ones.
+        DataError: A label is unknown.
     """
     numbers = {name: number for number, name in enumerate(known)}
     wanted = list(labels)
@@ -40,11 +40,10 @@ def number_labels(labels: Iterable[str], known: tuple[str, ...], *, where: str) 
 def read_label_file(path: Path) -> tuple[str, ...]:
     """Read class names: lines of text, a CSV of numbers and names, or JSON.
 
-    JSON is a list of names, or an object that gives each name its number or each number its name. Numbers begin at 0
-    or at 1.
+    JSON is a list of names, or an object from names to numbers or from numbers to names. Numbers start at 0 or 1.
 
     Raises:
-        DataError: The file cannot be read, or does not name each class once.
+        DataError: The file cannot be read, or does not name every class exactly once.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -79,7 +78,7 @@ def _from_rows(rows: Iterable[list[str]]) -> tuple[str, ...]:
 
 
 def _in_order(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Names by their numbers, which may stand on either side."""
+    """Names sorted by number; either column may hold the numbers."""
     entries = list(pairs)
     if not all(number.isdecimal() for number, _ in entries):
         entries = [(number, name) for name, number in entries]

@@ -1,4 +1,4 @@
-"""Lists of videos as text, CSV or Parquet: their lines, their rows, and the sample that a row stands for."""
+"""Read lists of videos from text, CSV or Parquet, and turn rows into samples."""
 
 import csv
 import io
@@ -14,15 +14,15 @@ from t3d.errors import DataError
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table, and where it stands, for messages."""
+    """One row of a table, with its position for error messages."""
 
     where: str
     values: dict[str, str]
-    """Column to text, stripped; absent cells are empty."""
+    """From column to stripped text; missing cells are empty."""
 
 
 def read_lines(path: Path) -> list[tuple[str, str]]:
-    """Non-empty lines of a UTF-8 text file, stripped, each after its `path:number`.
+    """Stripped non-empty lines of a UTF-8 text file, each with its `path:number`.
 
     Raises:
         DataError: There is no such file, or it is not text.
@@ -67,7 +67,7 @@ def read_parquet(path: Path, *, required: Iterable[str]) -> list[Row]:
     Raises:
         DataError: The file is not Parquet, has no row, or lacks a column.
     """
-    import pyarrow  # only this reader needs it, and its import takes a while
+    import pyarrow  # slow to import, and only needed here
     import pyarrow.parquet
 
     try:
@@ -87,7 +87,7 @@ def read_parquet(path: Path, *, required: Iterable[str]) -> list[Row]:
 
 
 def check_rows(rows: Sequence[Row], *, required: Sequence[str]) -> None:
-    """Refuse rows that lack a required cell, or that list the same piece of a video again.
+    """Refuse rows that lack a required cell or repeat a clip of a video.
 
     Raises:
         DataError: There is such a row.
@@ -105,10 +105,10 @@ def check_rows(rows: Sequence[Row], *, required: Sequence[str]) -> None:
 
 
 def sample_of(row: Row, label: int) -> Sample:
-    """The sample that a row with a column `path` stands for; its path is still the row's own.
+    """The sample of a row with a column `path`; its path is as written in the row.
 
     Raises:
-        DataError: `start` or `end` is no number of seconds, or the end is not after the start.
+        DataError: `start` or `end` is not a number of seconds, or the end is not after the start.
     """
     start, end = _seconds(row, "start"), _seconds(row, "end")
     if end is not None and end <= (start or 0.0):
@@ -168,7 +168,7 @@ def _rows(path: Path, header: list[str], reader: Iterator[list[str]]) -> Iterato
 
 
 def _cell(value: object) -> str:
-    absent = value is None or value != value  # NaN is how tables of numbers leave a cell empty
+    absent = value is None or value != value  # NaN is an empty cell in a numeric column
     return "" if absent else str(value).strip()
 
 

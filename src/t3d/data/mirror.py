@@ -1,4 +1,4 @@
-"""Plan a copy of a dataset: which videos or pieces become files, and which lists go with them."""
+"""Plan a copy of a dataset: the videos or clips that become files, and its lists."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ TABLE_NAME = "videos.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A video, or the part of one, that becomes a file of the copy."""
+    """A video, or a clip of one, that becomes a file of the copy."""
 
     source: Sample
     target: str
@@ -23,7 +23,7 @@ class Piece:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is cut out of its source."""
+        """Whether it is a clip of its source."""
         return (self.source.start_seconds, self.source.end_seconds) != (None, None)
 
 
@@ -33,14 +33,14 @@ class Mirror:
 
     pieces: tuple[Piece, ...]
     lists: dict[str, Path]
-    """Files to be copied as they are, by their paths in the copy."""
+    """Files to copy unchanged, by their paths in the copy."""
     rows: tuple[dict[str, str], ...] = ()
-    """Of the table `TABLE_NAME`, as if no file were cut; empty where the dataset is no table."""
+    """Rows of the table `TABLE_NAME` before trimming; empty if the dataset is not a table."""
     missing: tuple[Path, ...] = ()
-    """Files that the table names and that are not there."""
+    """Missing files of the table."""
 
     def table(self, *, uncut: Container[str]) -> list[dict[str, str]]:
-        """The rows; those of parts lose their seconds, unless the part became the whole file after all."""
+        """The rows; those of clips lose start and end, unless the whole file was copied instead."""
         parts = {piece.target for piece in self.pieces if piece.is_part}
         return [
             {**row, **{column: "" for column in ("start", "end") if column in row}}
@@ -56,10 +56,10 @@ def mirror_dataset(root: Path, *, format: str | None = None, trim: bool = False)
     Args:
         root: The dataset: labelled in any known format, a table without labels, or a folder of videos.
         format: Name in `FORMATS`; left out, it is recognised.
-        trim: Of a table with columns `start` and `end`, keep these parts only, each as a file of its own.
+        trim: Keep only the clips of a table with `start` and `end`, each as its own file.
 
     Raises:
-        DataError: There is no video, a table is malformed, two files would get one name, or `trim` is of no table.
+        DataError: There is no video, a table is malformed, two files would get one name, or `trim` without a table.
     """
     form = _format(root, format)
     if form is not None and form.rows is not None:
@@ -76,7 +76,7 @@ def mirror_dataset(root: Path, *, format: str | None = None, trim: bool = False)
 
 
 def _format(root: Path, name: str | None) -> Format | None:
-    """The format of this name; without one, the first that fits, if any."""
+    """The format of this name; by default the first that fits, if any."""
     if name is not None:
         return FORMATS[name]
     return next((form for form in FORMATS.values() if form.recognise(root)), None) if root.exists() else None
@@ -115,6 +115,6 @@ def _piece(folder: Path, sample: Sample, *, trim: bool) -> Piece:
 
 
 def _copied(row: Row, sample: Sample, target: str) -> dict[str, str]:
-    """The row that stands for the copy; where its name is a new one, its group is written out."""
+    """The row of the copy; if its name changes, its group is written explicitly."""
     group = row.values.get("group", "") if target == sample.path.as_posix() else sample.group
     return {**row.values, "path": target, "group": group}

@@ -1,4 +1,4 @@
-"""Folders that `t3d data prepare` wrote: their description, their manifest, and the originals of their videos."""
+"""Prepared folders of `t3d data prepare`: description, manifest, and the originals of their videos."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -9,9 +9,9 @@ from typing import Any
 from t3d.files import write_text
 
 DESCRIPTION = "prepared.json"
-"""File with the source and the settings of a prepared folder; without it, a folder is no prepared dataset."""
+"""File with the source and settings of a prepared folder; its presence marks the folder as prepared."""
 _MANIFEST = "manifest.jsonl"
-"""A JSON object a line for each file begun or done, so that an interrupted preparation knows its own files."""
+"""One JSON object per line for each file begun or done, so that an interrupted preparation can continue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,14 @@ class Entry:
     source_bytes: int
     source_modified_ns: int
     crf: int | None
-    """Of the encoder; None where the file is a copy of the original as it was."""
+    """crf of the encoder; None for an unchanged copy of the original."""
     error: str = ""
-    """Why it is a copy; empty where it was re-encoded."""
+    """Why it is an unchanged copy; empty if it was re-encoded."""
     decodable: bool = True
-    """Whether the original, at least, can be decoded."""
+    """Whether the original can be decoded."""
 
     def still_holds(self, folder: Path, source: Path) -> bool:
-        """Whether the file exists, was made of this original, and neither has changed since."""
+        """Whether the file exists and belongs to this original, and neither has changed since."""
         file = folder / self.path
         if self.source != str(source.resolve()) or not source.is_file() or not file.is_file():
             return False
@@ -47,12 +47,12 @@ class Entry:
 
 
 def read_manifest(folder: Path) -> dict[str, Entry | None]:
-    """The last entry of each file, by its path; None for a file that was begun only."""
+    """The last entry of each file, by path; None for an unfinished file."""
     return {row["path"]: _entry(row) for row in _rows(folder)}
 
 
 def write_manifest(folder: Path, entries: Iterable[Entry]) -> None:
-    """Replace the manifest by these files."""
+    """Replace the manifest."""
     write_text(folder / _MANIFEST, "".join(entry.line() for entry in entries))
 
 
@@ -67,7 +67,7 @@ def note_done(folder: Path, entry: Entry) -> None:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Description of a prepared folder; empty where it is not one."""
+    """Description of a prepared folder; empty for other folders."""
     try:
         content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,11 +86,11 @@ class Originals:
         self._sources: dict[Path, dict[Path, Path]] = {}
 
     def of(self, video: Path) -> Path:
-        """The file that this one was made of, or itself."""
+        """The original of a file, or the file itself."""
         return _first(video, self._source_of_video)
 
     def of_dataset(self, folder: Path) -> Path:
-        """The folder of the dataset that this one was made of, or itself."""
+        """The folder of the original dataset, or the folder itself."""
         return _first(folder, _source_of_dataset)
 
     def _source_of_video(self, video: Path) -> Path | None:
@@ -116,7 +116,7 @@ def _add(folder: Path, line: str) -> None:
 
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Lines that are whole and name a file."""
+    """Complete lines that name a file."""
     if not (folder / _MANIFEST).is_file():
         return
     for line in (folder / _MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines():
@@ -142,7 +142,7 @@ def _source_of_dataset(folder: Path) -> Path | None:
 
 
 def _first(path: Path, source_of: Callable[[Path], Path | None]) -> Path:
-    """Follow sources as far as they go; folders may have been prepared from each other in turn."""
+    """Follow sources to the first original; cycles are possible."""
     passed = {path}
     while (source := source_of(path)) is not None and source not in passed:
         passed.add(source)

@@ -1,4 +1,4 @@
-"""The videos of one subset of one split: samples, the names of subsets, and groups that must stay together."""
+"""Samples, lists of videos, names of subsets, and groups."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -11,15 +11,15 @@ from t3d.errors import DataError
 Subset = Literal["train", "validation", "test"]
 
 UNLABELLED = -1
-"""The label of a video whose class is not known, or not to be used."""
+"""Label of videos whose class is unknown or not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One video, or one piece of one."""
+    """One video, or one clip of it."""
 
     name: str
-    """Path as the list gives it, else relative to the root, with forward slashes; a piece adds `#start-end`. Unique."""
+    """Unique name: path in the list, or relative to the root, with forward slashes; clips add `#start-end`."""
     path: Path
     label: int
     """Position in `VideoList.labels`, or `UNLABELLED`."""
@@ -28,7 +28,7 @@ class Sample:
     start_seconds: float | None = None
     end_seconds: float | None = None
     tag: str = ""
-    """Free text that results are also broken down by."""
+    """Free text by which results are broken down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,15 @@ class VideoList:
 
     samples: tuple[Sample, ...]
     labels: tuple[str, ...]
-    """Class names; all subsets of a split have the same. None where no video has a label."""
+    """Class names, the same for all subsets of a split; empty without labels."""
     root: Path
     format: str
     split: str
-    """For people: which split, which subset, and whose."""
+    """Text for messages: subset and split."""
     missing: tuple[Path, ...] = ()
-    """Videos the list names that are not there."""
+    """Listed videos that are missing."""
     warnings: tuple[str, ...] = ()
-    """One line each, to be shown with every result."""
+    """One line each, shown with every result."""
 
 
 _NAMES: dict[Subset, tuple[str, ...]] = {
@@ -56,22 +56,22 @@ _NAMES: dict[Subset, tuple[str, ...]] = {
 
 
 class NoSuchSubsetError(DataError):
-    """The dataset has no such part at all; validation videos can then be carved from training."""
+    """The dataset has no such subset; validation videos can then be held out of training."""
 
 
 def subset_named(name: str) -> Subset | None:
-    """The subset that a folder, file or cell of this name means; None if it means none."""
+    """The subset of a folder, file or cell of this name; None if it is not one."""
     return next((subset for subset, names in _NAMES.items() if name.strip().lower() in names), None)
 
 
 def source_subset(subset: Subset, available: Collection[Subset], *, where: str) -> tuple[Subset, tuple[str, ...]]:
-    """Which part to read for a subset, and a warning where that is not the one asked for.
+    """The part to read for a subset, and a warning if it is another one.
 
-    With training and validation but no test videos, as many datasets are published, the validation videos are the
-    test, and are then not there for choosing anything.
+    Many datasets are published with training and validation but no test videos. Their validation videos are then the
+    test set, and not available for validation.
 
     Raises:
-        NoSuchSubsetError: No part can stand for the subset.
+        NoSuchSubsetError: There is no such part and no substitute.
     """
     stands_in = "validation" in available and "test" not in available
     if subset == "test" and stands_in:
@@ -89,9 +89,9 @@ _KINETICS = re.compile(r"([\w-]{11})_\d{6}_\d{6}")
 
 
 def group_of_name(stem: str) -> str | None:
-    """The group that a file name without its suffix tells, or None where it tells none.
+    """The group in a file name without its suffix, or None.
 
-    UCF101 (`v_Class_gNN_cNN`): the class with gNN. HMDB51: what stands before the six trailing tags. Kinetics
+    UCF101 (`v_Class_gNN_cNN`): class and gNN. HMDB51: the part before the six trailing tags. Kinetics
     (`<youtube id>_<start>_<end>`): the YouTube id.
     """
     for pattern in (_UCF101, _HMDB51, _KINETICS):
@@ -102,7 +102,7 @@ def group_of_name(stem: str) -> str | None:
 
 
 def with_groups(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
-    """Fill in empty groups: from the name if it tells one, else each file its own, with a warning."""
+    """Fill in empty groups: from the name, else one per file, with a warning."""
     grouped = tuple(sample if sample.group else replace(sample, group=_group(sample)) for sample in samples)
     unknown = sum(not sample.group and group_of_name(sample.path.stem) is None for sample in samples)
     if not unknown:
@@ -116,5 +116,5 @@ def with_groups(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[st
 
 def _group(sample: Sample) -> str:
     whole_file = sample.start_seconds is None and sample.end_seconds is None
-    file = sample.name if whole_file else sample.name.rpartition("#")[0]  # pieces of one file belong together
+    file = sample.name if whole_file else sample.name.rpartition("#")[0]  # clips of one file form a group
     return group_of_name(sample.path.stem) or file

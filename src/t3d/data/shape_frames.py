@@ -1,8 +1,8 @@
-"""What one video of the temporal shapes looks like, frame by frame. Files, lists and encoding are `t3d.data.shapes`'s.
+"""Draw the frames of the temporal shapes; `t3d.data.shapes` writes the files and lists.
 
-Every class has a twin that is the same video played backwards. All that a frame shows is drawn before the direction is
-chosen, and the start of the event is uniform, so the set of frames of a video has one distribution for both twins: who
-ignores the order of the frames can name the pair, never the twin.
+Every class has a twin that is its time reversal. The content of the frames is drawn before the direction is chosen, and
+the start of the event is uniform, so the set of frames of a video has the same distribution for both twins: without the
+order of frames, the pair can be recognised, but not the twin.
 """
 
 import math
@@ -19,14 +19,14 @@ from t3d.tensors import Frames
 EventRange = Literal["short", "medium", "long"]
 
 EVENT_FRACTIONS: dict[EventRange, float] = {"short": 0.25, "medium": 0.5, "long": 1.0}
-"""How much of the video the decisive event fills; before and after it the picture holds still."""
+"""Fraction of the video that the decisive event fills; before and after it, the frames do not change."""
 
-_LAMP_OFF = 0.35  # how far from the ground to its full colour a lamp is while it does not flash
+_LAMP_OFF = 0.35  # brightness of a lamp between background and full colour while it does not flash
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeVideo:
-    """Everything drawn for one video except what happens in it; lengths and places are fractions of the edge."""
+    """Random parameters of one video except its action; lengths and positions are fractions of the edge."""
 
     ground: tuple[float, float, float]
     colour: tuple[float, float, float]
@@ -39,11 +39,11 @@ class ShapeVideo:
     growth: float
     event_range: EventRange
     start: float
-    """Where the event begins: 0 at once, 1 as late as it still lies wholly inside."""
+    """Start of the event: 0 at once, 1 as late as possible."""
 
 
 def draw_shape_video(event_range: EventRange, generator: torch.Generator) -> ShapeVideo:
-    """Draw colours, place, size, speed and start of one video, all independent of its class."""
+    """Draw colours, position, size, speed and start of one video, all independent of its class."""
 
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
@@ -70,8 +70,8 @@ def shape_frames(action: str, video: ShapeVideo, *, num_frames: int = 32, edge: 
     """Draw all frames of one video.
 
     Args:
-        action: One of `SHAPE_CLASSES`; a twin's frames are the other twin's in reverse.
-        video: What to draw; the same for both twins.
+        action: One of `SHAPE_CLASSES`; the frames of twins are each other's reverse.
+        video: Parameters; the same for both twins.
         num_frames: Length of the video, at least 4.
         edge: Height and width in pixels.
     """
@@ -86,7 +86,7 @@ def shape_frames(action: str, video: ShapeVideo, *, num_frames: int = 32, edge: 
 
 
 def _progress(video: ShapeVideo, num_frames: int) -> Float[Tensor, " T"]:
-    """How far the event has come in each frame: 0 before it, 1 after it, steps centred so that time can be reversed."""
+    """Progress of the event in each frame: 0 before it, 1 after it, steps centred so that time can be reversed."""
     duration = max(round(EVENT_FRACTIONS[video.event_range] * num_frames), 1)
     start = min(int(video.start * (num_frames - duration + 1)), num_frames - duration)
     return ((torch.arange(num_frames, dtype=torch.float64) - start + 0.5) / duration).clamp(0, 1)
@@ -100,7 +100,7 @@ def _pixel_grid(edge: int) -> Float[Tensor, "H W 2"]:
 
 
 def _exact(values: tuple[float, ...]) -> Float[Tensor, " n"]:
-    """Double precision: in single, the order of summing, which depends on the threads, could change a pixel."""
+    """Convert to double: in single precision, the order of summation could change a pixel."""
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -121,7 +121,7 @@ def _move(axis: int) -> _Draw:
 
 def _turn(video: ShapeVideo, progress: Tensor, grid: Tensor) -> Tensor:
     centre = _exact(video.centre).expand(len(progress), 2)
-    angle = video.angle + (progress - 0.5) * video.turn  # y points down: a growing angle turns clockwise
+    angle = video.angle + (progress - 0.5) * video.turn  # y points down: a positive angle turns clockwise
     return _pointer(grid, centre, torch.full_like(progress, 2.2 * video.size), angle)
 
 
@@ -158,7 +158,7 @@ SHAPE_PAIRS: dict[tuple[str, str], _Draw] = {
     ("disc_then_cross", "cross_then_disc"): _disc_to_cross,
     ("flash_upper_then_lower", "flash_lower_then_upper"): _flash_upper_then_lower,
 }
-"""Both twins of every pair, and how the first of them is drawn."""
+"""Both twins of every pair, and the function that draws the first."""
 
 SHAPE_CLASSES = tuple(sorted(action for pair in SHAPE_PAIRS for action in pair))
 
@@ -166,7 +166,7 @@ SHAPE_CLASSES = tuple(sorted(action for pair in SHAPE_PAIRS for action in pair))
 def _pointer(
     grid: Float[Tensor, "H W 2"], centre: Float[Tensor, "T 2"], size: Float[Tensor, " T"], angle: Float[Tensor, " T"]
 ) -> Coverage:
-    """A disc with one arm, like a clock's hand: no turn but a full one maps it onto itself."""
+    """A disc with one arm, like a clock's hand: without rotational symmetry."""
     place = grid[None] - centre[:, None, None]  # (T, H, W, 2)
     cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
     along = place[..., 0] * cosine + place[..., 1] * sine
@@ -183,5 +183,5 @@ def _box(place: Tensor, half_width: Tensor | float, half_height: Tensor | float)
 
 
 def _antialias(distance: Float[Tensor, "*T H W"]) -> Float[Tensor, "*T H W"]:
-    """How much of each pixel lies inside, from signed distances in fractions of the edge."""
+    """Coverage of each pixel, from signed distances in fractions of the edge."""
     return (0.5 - distance * distance.shape[-1]).clamp(0, 1)

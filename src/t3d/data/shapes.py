@@ -1,6 +1,6 @@
-"""The built-in dataset of temporal shapes: real H.264 files and a list, rendered once and kept.
+"""The built-in dataset of temporal shapes: H.264 files and a list, rendered once.
 
-What a video looks like is `t3d.data.shape_frames`'s business; reading the list is `t3d.data.formats.table`'s.
+`t3d.data.shape_frames` draws the frames; `t3d.data.formats.table` reads the list.
 """
 
 import csv
@@ -22,13 +22,13 @@ from t3d.workers import process_map
 
 LIST_NAME = "videos.csv"
 _RECIPE_NAME = "shapes.json"
-_DRAWING_VERSION = 2  # raise it when other pixels come out, so that folders rendered before are rendered again
-_CRF = 6  # with coarser ones the error grows along the video, a hint at the direction of time
+_DRAWING_VERSION = 2  # increase it when pixels change, so that older folders are rendered again
+_CRF = 6  # with higher values the error grows along the video and reveals the direction of time
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ShapeSet:
-    """Which temporal shapes to render; equal values give equal files."""
+    """Parameters of a rendering; equal values give equal files."""
 
     seed: int
     num_train_per_class: int
@@ -56,26 +56,26 @@ def render_shapes(
     num_workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Render the temporal shapes into a folder unless it holds these very ones already.
+    """Render the temporal shapes into a folder, unless it contains them already.
 
-    Files appear in a folder beside `root` that takes its name at the very end, so an interrupted rendering is never
-    taken for a whole one, and goes on where it stopped. Not meant for two processes at once.
+    Files are written to a folder beside `root` that is renamed at the end, so an interrupted rendering is never taken
+    for a complete one, and continues where it stopped. Not safe for two processes at once.
 
     Args:
-        root: The folder to create, or one rendered before; its parent is created, too.
-        seed: Of everything that is drawn; equal arguments give equal files.
+        root: The folder to create, or an older rendering; parents are created.
+        seed: Of all random parameters; equal arguments give equal files.
         num_train_per_class: Training videos of each of the 12 classes, a third of each event range.
         num_test_per_class: Test videos of each class.
-        num_frames: Length of every video; 31 is what 16 frames at stride 2 span, so a clip is the whole video.
+        num_frames: Length of every video; 31 is the span of 16 frames at stride 2, so a clip is the whole video.
         edge: Height and width in pixels, even.
         num_workers: Processes that draw and encode, which changes no file; 0 works in this one.
         progress: Called with (done, total) after every video.
 
     Returns:
-        `root`, which then holds `videos.csv` with columns path, label, split, group and tag.
+        `root`, which contains `videos.csv` with columns path, label, split, group and tag.
 
     Raises:
-        DataError: `root` holds something else; give another folder.
+        DataError: `root` contains something else; use another folder.
     """
     shapes = _ShapeSet(
         seed=seed,
@@ -106,7 +106,7 @@ def _check_replaceable(root: Path) -> None:
 
 
 def _start(root: Path, recipe: str) -> Path:
-    """The unfinished folder: the one an interrupted rendering of the same shapes left, or an empty one."""
+    """The unfinished folder: that of an interrupted rendering of the same shapes, or an empty one."""
     unfinished = root.with_name(f".{root.name}.partial")
     if not _holds(unfinished, recipe):
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -145,7 +145,7 @@ def _render(folder: Path, shapes: _ShapeSet, row: dict[str, str]) -> None:
 
 
 def _generator(seed: int, group: str) -> torch.Generator:
-    """One for every video, so that no video depends on which were rendered before it."""
+    """The generator of one video, so that videos are independent of each other."""
     digest = hashlib.sha256(f"{seed}/{group}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 

@@ -1,4 +1,4 @@
-"""Divide videos fairly: validation and folds by whole groups, groups on one side only, and few labels on purpose."""
+"""Splits: validation and folds by whole groups, checks for leaks, and subsets with few labels."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -10,11 +10,11 @@ from t3d.data.samples import NoSuchSubsetError, Sample, Subset, VideoList
 from t3d.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    import torch  # only drawing needs it, and its import takes seconds
+    import torch  # slow to import, and only needed for drawing
 
 MAX_FOLDS = 5
 _MIN_GROUPS = 2
-"""On either side of `hold_out`: a video can only be told from another one."""
+"""Minimum number of groups on both sides of `hold_out`, because pairs need two."""
 
 Item = TypeVar("Item")
 
@@ -22,19 +22,19 @@ Item = TypeVar("Item")
 def carve_validation(train: VideoList, *, fraction: float, generator: "torch.Generator") -> tuple[VideoList, VideoList]:
     """Divide training videos into training and validation, in whole groups.
 
-    Groups are taken in random order; each goes to validation if that brings the classes there nearer to their
-    share, which is at least one video, and leaves every class training videos. If none does, the least bad one goes.
+    Groups are visited in random order; each is moved to validation if that brings its classes closer to their share
+    (at least one video) and leaves training videos of every class. If none qualifies, the best one is moved.
 
     Args:
         train: The list to divide.
-        fraction: Share of every class to hold out, 0..1, both excluded.
-        generator: Decides which groups.
+        fraction: Fraction of every class to hold out, between 0 and 1.
+        generator: Source of randomness.
 
     Returns:
         Training and validation, in the order of the list.
 
     Raises:
-        DataError: No group can be taken away without leaving a class without training videos.
+        DataError: Every choice would leave a class without training videos.
     """
     chosen = _groups_by_class(train, fraction, generator)
     if not chosen:
@@ -62,16 +62,16 @@ def carve_validation(train: VideoList, *, fraction: float, generator: "torch.Gen
 def hold_out(videos: VideoList, *, fraction: float, generator: "torch.Generator") -> tuple[VideoList, VideoList]:
     """Divide videos without labels into training and validation, in whole groups.
 
-    Groups are taken in random order; each is held out if that brings the videos held out nearer to their share. At
-    least two groups are on either side, for a video can only be told from another one.
+    Groups are visited in random order; each is held out if that brings the number of videos closer to the share. Both
+    sides get at least two groups, because pairs need two.
 
     Args:
         videos: The list to divide.
-        fraction: Share of the videos to hold out, 0..1, both excluded.
-        generator: Decides which groups.
+        fraction: Fraction of the videos to hold out, between 0 and 1.
+        generator: Source of randomness.
 
     Returns:
-        Training videos and the videos held out, in the order of the list.
+        Training and held-out videos, in the order of the list.
 
     Raises:
         DataError: There are fewer than four groups.
@@ -103,16 +103,16 @@ def hold_out(videos: VideoList, *, fraction: float, generator: "torch.Generator"
 def take_labels(
     train: VideoList, *, per_class: int | None, fraction: float | None, generator: "torch.Generator"
 ) -> VideoList:
-    """Keep some training videos of every class: what is learnt from few labels, or from half of a large set.
+    """Keep some training videos of every class, for training with few labels or a part of a large dataset.
 
-    The videos of a class are drawn without regard to groups. Equal generators draw nested subsets: the five videos a
-    class of one experiment are among the twenty of another.
+    Groups are ignored. Equal generators draw nested subsets: the five videos per class of one experiment are among the
+    twenty of another.
 
     Args:
         train: The list to draw from.
-        per_class: Videos to keep of every class; a class that has fewer keeps what it has, with a warning.
-        fraction: Share of every class to keep instead, above 0 and at most 1; at least one video.
-        generator: Decides which videos.
+        per_class: Videos to keep of every class; smaller classes keep all, with a warning.
+        fraction: Fraction of every class to keep instead, above 0 and at most 1; at least one video.
+        generator: Source of randomness.
 
     Returns:
         The videos drawn, in the order of the list.
@@ -137,15 +137,15 @@ def take_labels(
 
 
 def group_kfold(samples: Sequence[Sample], subset: Subset, *, split: int, where: str) -> tuple[Sample, ...]:
-    """Training or test videos of fold `split`, which is tested while the other folds train.
+    """Training or test videos of fold `split`; the other folds are the training set.
 
     There are five folds, or as many as groups. The groups, largest first and equal ones in the order of their SHA-256,
-    each go to the fold that so far has the least of their classes: folds stay alike in every class as far as whole
-    groups allow. Adding a video can move others.
+    go to the fold with the fewest videos of their classes so far: folds are stratified as far as whole groups allow.
+    Adding a video can move others.
 
     Raises:
-        NoSuchSubsetError: Validation videos are asked for; carve them from training.
-        DataError: There is only one group, no such fold, or a class would be tested but not trained.
+        NoSuchSubsetError: For validation videos; hold them out of training.
+        DataError: There is only one group, no such fold, or a class would have test but no training videos.
     """
     if subset == "validation":
         raise NoSuchSubsetError(f"{where}: no published split, so no validation videos; carve them from training")
@@ -165,7 +165,7 @@ def group_kfold(samples: Sequence[Sample], subset: Subset, *, split: int, where:
 
 
 def draw_labels(train: VideoList, *, seed: int, per_class: int | None, fraction: float | None) -> VideoList:
-    """What `take_labels` takes of a training by this seed; the whole list where neither number nor share is given."""
+    """`take_labels` by the seed of a training; the whole list if neither number nor fraction is given."""
     if per_class is None and fraction is None:
         return train
     from t3d.data.clips import RngStream, seeded
@@ -174,22 +174,22 @@ def draw_labels(train: VideoList, *, seed: int, per_class: int | None, fraction:
 
 
 def draw_validation(train: VideoList, *, seed: int, fraction: float) -> tuple[VideoList, VideoList]:
-    """Training and validation videos, as `carve_validation` divides them in a training by this seed."""
+    """`carve_validation` by the seed of a training."""
     from t3d.data.clips import RngStream, seeded
 
     return carve_validation(train, fraction=fraction, generator=seeded(seed, RngStream.HELD_OUT_VIDEOS, 0))
 
 
 def find_held_out(train: VideoList, trained: Mapping[str, Any], *, name: str) -> VideoList:
-    """The videos that a run carved from its training list for validation, and did not learn from.
+    """The validation videos that a run held out of its training list.
 
     Args:
         train: The whole training list.
-        trained: What the card of the run says of its training.
-        name: Of the run, for the message.
+        trained: Training entries of the model card.
+        name: Name of the run, for error messages.
 
     Raises:
-        DataError: It held none out, or does not say which.
+        DataError: It held none out, or did not record which.
     """
     if trained.get("select_on") != "validation" or "validation_fraction" not in trained:
         raise DataError(f"{name}: held out no validation videos of its own; train with --select-on validation")
@@ -199,10 +199,10 @@ def find_held_out(train: VideoList, trained: Mapping[str, Any], *, name: str) ->
 
 
 def check_disjoint(train: VideoList, test: VideoList, *, allow_shared_groups: bool = False) -> None:
-    """Refuse a test on groups that were trained on: its result would not hold for new people or sources.
+    """Refuse groups in both training and test set; the result would not hold for new people or sources.
 
     Raises:
-        DataError: A group is on both sides, and that was not allowed.
+        DataError: A group is in both, and that was not allowed.
     """
     shared = {sample.group for sample in train.samples} & {sample.group for sample in test.samples}
     if shared and not allow_shared_groups:
@@ -214,7 +214,7 @@ def check_disjoint(train: VideoList, test: VideoList, *, allow_shared_groups: bo
 
 
 def _groups_by_class(train: VideoList, fraction: float, generator: "torch.Generator") -> set[str]:
-    """Groups that bring every class to about its share; see `carve_validation`."""
+    """Groups that approximate the share of every class; see `carve_validation`."""
     groups: dict[str, Counter[int]] = defaultdict(Counter)
     for sample in train.samples:
         groups[sample.group][sample.label] += 1
@@ -224,7 +224,7 @@ def _groups_by_class(train: VideoList, fraction: float, generator: "torch.Genera
     order = _shuffled(sorted(groups), generator)
 
     def cost(group: str) -> int:
-        """How much further from the targets the held videos are with this group than without it."""
+        """Change of the distance to the targets if this group is added."""
         return sum(
             (held[label] + n - targets[label]) ** 2 - (held[label] - targets[label]) ** 2
             for label, n in groups[group].items()
@@ -244,7 +244,7 @@ def _groups_by_class(train: VideoList, fraction: float, generator: "torch.Genera
 
 
 def _groups_by_size(sizes: Counter[str], target: float, generator: "torch.Generator") -> set[str]:
-    """Groups that together hold about `target` videos, and two at least on either side."""
+    """Groups with about `target` videos in total, at least two on both sides."""
     order = _shuffled(sorted(sizes), generator)
     chosen: list[str] = []
     num_videos = 0
@@ -278,7 +278,7 @@ def _shortage(labels: Sequence[str], counts: Sequence[int], per_class: int | Non
 
 
 def _assign_folds(samples: Sequence[Sample]) -> dict[str, int]:
-    """Group to fold, counted from 1."""
+    """From group to fold, counted from 1."""
     classes: dict[str, Counter[int]] = defaultdict(Counter)
     for sample in samples:
         classes[sample.group][sample.label] += 1

@@ -1,4 +1,4 @@
-"""The list of videos a run was trained on: kept beside the weights, to resume with the same and to test on others."""
+"""The list of training videos of a run: stored beside the weights, for resuming and for leak checks."""
 
 import csv
 from pathlib import Path
@@ -17,7 +17,7 @@ def write_trained_on(folder: Path, train: VideoList) -> None:
 
 
 def check_same_videos(folder: Path, train: VideoList) -> None:
-    """Refuse to go on with other videos than those a run was started with.
+    """Refuse to resume a run with other videos.
 
     Raises:
         ConfigError: The lists differ.
@@ -32,7 +32,7 @@ def check_same_videos(folder: Path, train: VideoList) -> None:
 
 
 def overlap_warning(folder: Path, videos: VideoList) -> str:
-    """Say how many videos, or groups of the same dataset, were trained on; empty where none or nothing is known."""
+    """Warn of test videos, or groups of the same dataset, that were trained on; empty if none or unknown."""
     seen = _seen(folder, videos)
     if not seen:
         return ""
@@ -43,10 +43,10 @@ def overlap_warning(folder: Path, videos: VideoList) -> str:
 
 
 def check_held_out(folder: Path, videos: VideoList) -> None:
-    """Refuse videos as held out of a training that has seen them: the dataset is no longer the one it was carved from.
+    """Refuse held-out videos that the run was trained on, because the dataset has changed.
 
     Raises:
-        DataError: A video, or one of its group, was trained on.
+        DataError: A video, or another of its group, was trained on.
     """
     seen = _seen(folder, videos)
     if seen:
@@ -57,7 +57,7 @@ def check_held_out(folder: Path, videos: VideoList) -> None:
 
 
 def _seen(folder: Path, videos: VideoList) -> list[Sample]:
-    """Videos that were trained on, prepared or not, or whose group of the same dataset was."""
+    """Videos that were trained on (prepared or not), or whose group in the same dataset was."""
     originals = Originals()
     trained = [(Path(path), originals.of(Path(path)), group) for path, _, group in _read(folder) or []]
     home = (videos.root if videos.root.is_dir() else videos.root.parent).resolve()

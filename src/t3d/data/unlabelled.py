@@ -1,6 +1,6 @@
 """Videos without labels: any folder tree, a table, a plain list of (file, start, end), or one file.
 
-Labels and subsets that a list may hold are not used. No video is opened.
+Labels and subsets of a list are ignored. No video is opened.
 """
 
 import csv
@@ -20,19 +20,19 @@ _COLUMNS = ("path", "start", "end")
 
 
 def load_unlabelled(root: Path) -> VideoList:
-    """List videos without regard to labels.
+    """List videos without labels.
 
-    What lies at `root` decides: all videos below a folder, hidden ones left out; the rows of a CSV or Parquet file with
-    a column `path` and, if wanted, `start`, `end` (seconds) and `group`; the lines `file`, `file start` or
-    `file start end` of a list, separated by commas, tabs or blanks, `#` before a comment; or one video. A list's paths
-    are relative to it, and it may name a file several times, for several pieces.
+    `root` is a folder (all videos in it, at any depth, without hidden ones); a CSV or Parquet file with a column `path`
+    and optionally `start`, `end` (seconds) and `group`; a list with the lines `file`, `file start` or `file start end`,
+    separated by commas, tabs or blanks, with comments after `#`; or one video. Paths in a list are relative to it, and
+    a file may occur several times, for several clips.
 
     Returns:
-        Samples of the label `UNLABELLED`. Their group is that of the list's column, else what the name of a UCF101,
-        HMDB51 or Kinetics file tells, else the file: pieces of one file always share it.
+        Samples with the label `UNLABELLED`. The group is the list's column, else that in the name of a UCF101, HMDB51
+        or Kinetics file, else the file: clips of one file always share it.
 
     Raises:
-        DataError: There is nothing at `root`, no video in it, or a row is malformed or listed twice.
+        DataError: `root` does not exist or has no video, or a row is malformed or repeated.
     """
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check the path of the videos")
@@ -54,7 +54,7 @@ def _folder_list(root: Path) -> VideoList:
 
 
 def _videos_below(root: Path) -> Iterator[Path]:
-    """Every video at any depth; a folder that several links lead to is entered once."""
+    """Every video at any depth; each folder is visited once, even if several links lead to it."""
     entered = set()
     for place, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         status = Path(place).stat()
@@ -76,7 +76,7 @@ def _whole_file(root: Path, path: Path) -> Sample:
 
 
 def _read_list(path: Path) -> list[Row]:
-    """Rows of a table if the first line names a column `path`, else of a list without a header."""
+    """Rows of a table if the header has a column `path`, else of a list without a header."""
     header = read_header(path)
     if "path" in header:
         return read_csv(path, required=["path"])
@@ -100,7 +100,7 @@ def _row(where: str, line: str) -> Row:
 
 
 def _cells(line: str) -> list[str]:
-    """Divide a line at its tabs, else its commas, else its blanks; a file's name may then hold blanks itself."""
+    """Split a line at tabs, else commas, else blanks; with tabs or commas, file names may contain blanks."""
     for separator in ("\t", ","):
         if separator in line:
             return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
@@ -125,5 +125,5 @@ def _row_list(path: Path, rows: Sequence[Row]) -> VideoList:
 
 
 def _found(root: Path, samples: Sequence[Sample]) -> VideoList:
-    grouped, _ = with_groups(samples)  # without its warning: files may well stand for groups
+    grouped, _ = with_groups(samples)  # without its warning: one group per file is fine here
     return VideoList(samples=grouped, labels=(), root=root, format="unlabelled", split="every video, without labels")

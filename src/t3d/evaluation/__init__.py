@@ -1,1 +1,1 @@
-"""What scores amount to: metrics, significance, fusion, reports."""
+"""Evaluation of scores: metrics, significance, fusion, reports."""

@@ -1,4 +1,4 @@
-"""Choose which runs are compared with each other video by video, and list the videos they disagree on."""
+"""Choose pairs of runs to compare video by video, and list the videos they disagree on."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -19,14 +19,14 @@ from t3d.files import write_csv, write_text
 
 Item = TypeVar("Item")
 _MOST_FOR_ALL_PAIRS = 4
-"""So many runs or experiments are each compared with all others; of more, each with the first only."""
+"""Up to this number of runs, all pairs are compared; of more, each with the first only."""
 
 
 def by_test_set(runs: Iterable[Evaluated]) -> tuple[list[list[Evaluated]], list[str]]:
-    """Runs of the same videos, together.
+    """Group runs by the videos they were tested on.
 
     Returns:
-        The groups of two runs or more, and a warning for runs without predictions, or with videos of their own.
+        Groups of at least two runs, and a warning for runs without predictions or on other videos.
     """
     sets: dict[Hashable, list[Evaluated]] = defaultdict(list)
     warnings = []
@@ -47,10 +47,10 @@ def by_test_set(runs: Iterable[Evaluated]) -> tuple[list[list[Evaluated]], list[
 def pairs_of_runs(
     runs: Sequence[Evaluated], baseline: str | None, *, settled: Collection[str] = ()
 ) -> tuple[list[Pair], list[str]]:
-    """Compare each two runs of one test set, unless both are among the names of those compared as repetitions.
+    """Compare pairs of runs of one test set, unless both are compared as repetitions.
 
     Returns:
-        A row a pair, and a warning where the groups of the videos are no longer known.
+        One row per pair, and a warning if the groups of the videos are no longer known.
     """
     chosen = _chosen(runs, lambda run: run.name == baseline)
     wanted = [pair for pair in chosen if not all(run.name in settled for run in pair)]
@@ -71,10 +71,10 @@ def pairs_of_runs(
 
 
 def pairs_of_experiments(runs: Sequence[Evaluated], baseline: str | None) -> tuple[list[Pair], set[str]]:
-    """Compare each two experiments that were both repeated with the same splits and seeds.
+    """Compare pairs of experiments that were repeated with the same splits and seeds.
 
     Returns:
-        A row a pair, and the names of all runs of the experiments in them.
+        One row per pair, and the names of all their runs.
     """
     chosen = _chosen(experiments(runs), lambda experiment: any(run.name == baseline for run in experiment.runs))
     matches = [(both, right) for both in chosen if len(right := _matched(*both)) > 1]
@@ -91,7 +91,7 @@ def _chosen(items: Sequence[Item], is_baseline: Callable[[Item], bool]) -> list[
 
 
 def _matched(first: Experiment, second: Experiment) -> list[tuple[list[bool], list[bool]]]:
-    """Right answers in runs of the same split, seed and videos; of several such of an experiment, in its first."""
+    """Correctness in runs of the same split, seed and videos; of duplicates, in the first."""
     ours, theirs = _repetitions(first), _repetitions(second)
     both = [(run, theirs[key]) for key, run in ours.items() if key in theirs]
     return [(one.right(sorted(one.results)), other.right(sorted(one.results))) for one, other in both]
@@ -105,7 +105,7 @@ def _repetitions(experiment: Experiment) -> dict[Hashable, Evaluated]:
 
 
 def _groups_of(run: Evaluated) -> tuple[dict[str, str] | None, list[str]]:
-    """What each video shares with others, such as a person; None where no two do, or, with a warning, it is unknown."""
+    """Group of each video, such as a person; None if no two videos share one, or, with a warning, if unknown."""
     named = run.metrics["dataset"]
     root = Path(named.get("root") or ".")
     lists = [root / f"{named['name']}{suffix}" for suffix in (".csv", ".parquet")]
@@ -120,7 +120,7 @@ def _groups_of(run: Evaluated) -> tuple[dict[str, str] | None, list[str]]:
 
 
 def _load(data: Path, named: Mapping[str, Any]) -> VideoList:
-    """The list that was tested, or the training list that its validation videos were carved from."""
+    """The tested list, or the training list from which its validation videos were held out."""
     find = partial(load_videos, data, split=named["split_number"], format=named["format"])
     try:
         return find(subset=named["subset"])
@@ -134,7 +134,7 @@ _COLUMNS = ("video", "label", "num_right")
 
 
 def flips(runs: Sequence[Evaluated]) -> Iterator[dict[str, Any]]:
-    """A row for each video of a test set that some runs name correctly and others do not."""
+    """One row per video of a test set that some runs classify correctly and others do not."""
     for video, result in runs[0].results.items():
         right = {run.name: run.results[video].within(1) for run in runs}
         if len(set(right.values())) == 2:
@@ -143,7 +143,7 @@ def flips(runs: Sequence[Evaluated]) -> Iterator[dict[str, Any]]:
 
 
 def write_flips(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write them; the cells of runs that were not tested on a video stay empty."""
+    """Write these rows; cells of runs that were not tested on a video stay empty."""
     if not rows:
         write_text(path, ",".join(_COLUMNS) + "\n")
         return

@@ -1,4 +1,4 @@
-"""Late fusion: the scores of several runs as one weighted mean, and the weights that suit held-out videos best."""
+"""Late fusion: weighted mean of the scores of several runs, with weights fitted on validation videos."""
 
 import math
 import operator
@@ -13,33 +13,33 @@ from t3d.evaluation.results import Evaluated, read_predicted
 _CLOSE_ENOUGH = 1e-9
 _MOST_STEPS = 100_000
 _LEAST_SCORE = 1e-12
-"""Below it a score is taken to be this: a single video that all networks are sure and wrong about must not decide."""
+"""Lower bound of scores: a single video that all networks are confidently wrong about must not dominate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FusionWeights:
-    """How much each run counts."""
+    """Weights of the runs, and their origin."""
 
     values: tuple[float, ...]
-    """Sum 1."""
+    """One weight per run, sum 1."""
     fitted: bool = False
-    """On validation videos, so that another seed may have other values by the same rule."""
+    """Whether they were fitted on validation videos; other seeds then have other values."""
     origin: str
-    """The same and more, for people."""
+    """Origin as text, for reports."""
     warnings: tuple[str, ...] = ()
 
 
 def choose_weights(paths: Sequence[Path], runs: Sequence[Evaluated], *, given: Sequence[float] = ()) -> FusionWeights:
-    """Those given by hand, else those fitted on validation videos, else equal ones with a warning.
+    """The given weights, else weights fitted on validation videos, else equal weights with a warning.
 
     Args:
         paths: The run folders.
         runs: Their results on test videos.
-        given: One a run, or none.
+        given: One weight per run, or empty.
 
     Raises:
         CheckpointError: Validation predictions are of other weights.
-        DataError: They are of videos that weights cannot or must not be fitted on.
+        DataError: Weights cannot or must not be fitted on their videos.
     """
     if given:
         return FusionWeights(values=tuple(weight / sum(given) for weight in given), origin="given by hand")
@@ -52,7 +52,7 @@ def choose_weights(paths: Sequence[Path], runs: Sequence[Evaluated], *, given: S
 
 
 def aligned(runs: Sequence[Evaluated]) -> list[list[VideoResult]]:
-    """Every run's rows in the order of the first one's.
+    """Rows of every run, in the order of the first run.
 
     Raises:
         DataError: The videos or labels are not the same.
@@ -69,16 +69,16 @@ def aligned(runs: Sequence[Evaluated]) -> list[list[VideoResult]]:
 
 
 def fit_weights(runs: Sequence[Sequence[VideoResult]]) -> tuple[float, ...]:
-    """The weights of a mixture under which the labels are likeliest, by expectation maximisation.
+    """Maximum likelihood weights of the mixture of scores, by expectation maximisation.
 
-    The mean log likelihood is concave in the weights, so there is one best value; at each step it is within the largest
-    gain less one of it.
+    The mean log likelihood is concave in the weights, so there is one optimum. Its value is at most the largest gain
+    minus one above that of the current step, which is the stopping criterion.
 
     Args:
         runs: For each run the same decoded videos in the same order, at least one.
 
     Returns:
-        One weight a network, at least 0, sum 1.
+        One weight per run, at least 0, sum 1.
 
     Source: Dempster, Laird and Rubin 1977, Maximum likelihood from incomplete data via the EM algorithm, section 4.3.
     """
@@ -96,7 +96,7 @@ def fit_weights(runs: Sequence[Sequence[VideoResult]]) -> tuple[float, ...]:
 
 
 def find_difference(first: Mapping[str, VideoResult], other: Mapping[str, VideoResult]) -> str:
-    """What keeps the rows of two runs from being mixed: a video that only one has, or its label; empty if nothing.
+    """First difference that prevents fusion: a video that only one run has, or its label; empty if none.
 
     Args:
         first: By video.
@@ -109,11 +109,11 @@ def find_difference(first: Mapping[str, VideoResult], other: Mapping[str, VideoR
 
 
 def mix(runs: Sequence[Sequence[VideoResult]], weights: Sequence[float]) -> list[VideoResult]:
-    """The weighted mean of the scores of every video; one that any run could not decode has none, and its error.
+    """Weighted mean of the scores of every video; a video that any run could not decode gets its error.
 
     Args:
         runs: For each run the same videos in the same order.
-        weights: One a network, sum 1.
+        weights: One per run, sum 1.
     """
     return [_mixed(rows, weights) for rows in zip(*runs, strict=True)]
 
@@ -136,17 +136,17 @@ def _fitted(validations: Sequence[Evaluated]) -> FusionWeights:
 
 
 def _caveats(validation: Evaluated) -> list[str]:
-    """The warnings of an evaluation, without the one that it is of validation videos, which it must be."""
+    """The warnings of an evaluation, without the one about validation videos, which are expected here."""
     warnings = [line for line in validation.metrics["warnings"] if not line.startswith("these are validation videos")]
     return [f"weights were fitted on {validation.name}: {line}" for line in warnings]
 
 
 def _read_validation(folder: Path, tested: Evaluated) -> Evaluated:
-    """Validation predictions that fit the test predictions of a run.
+    """Read the validation predictions that belong to the test predictions of a run.
 
     Raises:
         CheckpointError: They are of other weights.
-        DataError: They are of videos that weights must not be fitted on.
+        DataError: Weights must not be fitted on their videos.
     """
     validation = read_predicted(folder)
     subset = validation.metrics["dataset"].get("subset")

@@ -1,4 +1,4 @@
-"""Metrics of scored videos in one table: accuracy by video, by clip, by class."""
+"""The table of metrics: accuracy by video, by clip, by class."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoResult:
-    """One row of the predictions: plain values that travel between processes and into files."""
+    """One row of the predictions; plain values, to be sent between processes and written to files."""
 
     video: str
     label: int
     scores: tuple[float, ...]
-    """Mean softmax scores, one a class; empty where the video could not be decoded."""
+    """Softmax score of each class; empty if the video could not be decoded."""
     num_views: int
     views_correct: int
     tag: str = ""
@@ -24,11 +24,11 @@ class VideoResult:
 
     @property
     def ranking(self) -> list[int]:
-        """Classes from the highest score down; equal scores in class order."""
+        """Classes by descending score; equal scores in class order."""
         return sorted(range(len(self.scores)), key=lambda index: -self.scores[index])
 
     def within(self, k: int) -> bool:
-        """Whether the label is among the k highest scores; an undecodable video never is."""
+        """Whether the label is among the k highest scores; False for an undecodable video."""
         return self.label in self.ranking[:k]
 
 
@@ -72,35 +72,35 @@ def mean_class_accuracy(results: Sequence[VideoResult]) -> float:
 
 
 def clip_top1(results: Sequence[VideoResult]) -> float | None:
-    """Share of views whose label has the highest score; None where there are none."""
+    """Share of views whose label has the highest score; None without views."""
     num_views = sum(result.num_views for result in results)
     return sum(result.views_correct for result in results) / num_views if num_views else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A figure of an evaluation: how it is computed, and where and by which name it is shown."""
+    """A metric: how it is computed, and its names and places in results."""
 
     title: str
-    """In reports, and in the docs."""
+    """Name in reports and docs."""
     column: str
-    """In tables, which have less room."""
+    """Short name, for columns of tables."""
     section: Literal["video", "clip"]
-    """Part of `metrics.json` that holds it."""
+    """Section of `metrics.json`."""
     key: str
-    """Its name there."""
+    """Name in that section."""
     compute: Callable[[Sequence[VideoResult]], float | None]
-    """From the rows of all videos; None where it is not defined. The first line of its docstring is for the docs."""
+    """From the rows of all videos; None if undefined. The first line of its docstring appears in the docs."""
     write: str = "{:.2%}"
-    """How the figure is written for people."""
+    """Format of the value in text."""
 
     def value(self, metrics: Mapping[str, Any]) -> float | None:
-        """The figure in the content of a `metrics.json`; None where it has none."""
+        """The value in the content of a `metrics.json`; None if missing."""
         found: float | None = metrics[self.section].get(self.key)
         return found
 
     def text(self, metrics: Mapping[str, Any]) -> str:
-        """The same for people; empty where there is none."""
+        """The value as text; empty if missing."""
         value = self.value(metrics)
         return "" if value is None else self.write.format(value)
 
@@ -117,18 +117,18 @@ METRICS: dict[str, Metric] = {
     ),
     "clip_top1": Metric(title="clip top-1", column="clip top-1", section="clip", key="top1", compute=clip_top1),
 }
-"""All of them, in the order of reports and tables. What is added here is in `metrics.json`, reports and comparisons."""
+"""All metrics in the order of reports and tables. A new row appears in `metrics.json`, reports and comparisons."""
 
 
 def summarise(results: Sequence[VideoResult]) -> dict[str, Any]:
-    """All metrics; a video that could not be decoded counts as wrong at video level.
+    """Compute all metrics; undecodable videos count as wrong at video level.
 
     Args:
-        results: One row a video, each once.
+        results: One row per video.
 
     Returns:
-        `video` and `clip` with the metrics of each, the interval of top-1, and how many there are; and `by_tag` where
-        the dataset tags its videos.
+        `video` and `clip` with their metrics, the interval of top-1, and the numbers of videos and clips; and `by_tag`
+        if videos have tags.
     """
     top1 = [result.within(1) for result in results]
     summary: dict[str, Any] = {
@@ -148,7 +148,7 @@ def summarise(results: Sequence[VideoResult]) -> dict[str, Any]:
 
 
 def confusion(results: Iterable[VideoResult], num_classes: int) -> list[list[int]]:
-    """Counts of videos, rows true classes, columns predicted ones; undecodable videos are in no column."""
+    """Counts of videos, rows are true classes, columns predicted ones; undecodable videos are not counted."""
     counts = [[0] * num_classes for _ in range(num_classes)]
     for result in results:
         if result.scores:
@@ -157,7 +157,7 @@ def confusion(results: Iterable[VideoResult], num_classes: int) -> list[list[int
 
 
 def class_accuracy(results: Iterable[VideoResult]) -> dict[int, tuple[float, int]]:
-    """Top-1 and number of videos of every class that has any."""
+    """Top-1 and number of videos of every class that has videos."""
     by_class = _grouped((result.label, result.within(1)) for result in results)
     return {label: (_mean(hits), len(hits)) for label, hits in sorted(by_class.items())}
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_LABELLED_CLASSES = 60
-"""Beyond so many classes, names would overlap and are left out."""
+"""With more classes, names would overlap and are left out."""
 
 
 def confusion_figure(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Figure:
-    """Confusion matrix, rows (true classes) as shares, with counts where they are legible."""
+    """Confusion matrix, rows (true classes) normalised, with counts if they are legible."""
     size = min(14.0, 3.5 + 0.36 * len(labels))
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
@@ -53,7 +53,7 @@ def class_figure(accuracy: Mapping[int, tuple[float, int]], labels: Sequence[str
 
 
 def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1") -> Figure:
-    """Loss and accuracy by epoch, of training clips and, where there are any, validation videos.
+    """Loss and accuracy by epoch, of training clips and validation videos, if any.
 
     Args:
         rows: Of the log of a training.
@@ -82,7 +82,7 @@ def training_figure(rows: Sequence[Mapping[str, Any]], *, measure: str = "top1")
 def timeline_figure(
     scores: "Tensor", seconds: Sequence[tuple[float, float]], labels: Sequence[str], *, top: int
 ) -> Figure:
-    """Scores (N, K) of successive clips over time, for the classes that lead anywhere, at most `top` of them."""
+    """Scores (N, K) of successive clips over time, for the `top` classes with the highest maximum."""
     leaders = scores.max(dim=0).values.argsort(descending=True)[:top].tolist()
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     axes = figure.subplots()

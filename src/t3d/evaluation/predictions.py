@@ -1,4 +1,4 @@
-"""Predictions of an evaluation as a file, one row a video: written, and read back exactly."""
+"""Write and read the predictions of an evaluation, one row per video, without loss."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ _NAMES = ("predictions.csv", "predictions.parquet")
 def write_predictions(
     folder: Path, results: Sequence[VideoResult], labels: Sequence[str], *, kind: str = "csv"
 ) -> Path:
-    """Write one row a video: label, prediction, whether they agree, error, and the score of every class.
+    """Write one row per video: label, prediction, whether they agree, error, and the score of every class.
 
-    Predictions of the other kind, of an earlier evaluation, are removed.
+    An older file of the other kind is removed.
 
     Args:
-        folder: Where to.
-        results: One row a video.
+        folder: Folder of the file.
+        results: One row per video.
         labels: Class names.
         kind: `csv` or `parquet`.
     """
@@ -42,7 +42,7 @@ def write_predictions(
 
 
 def prediction_row(result: VideoResult, labels: Sequence[str]) -> dict[str, Any]:
-    """The row of one video; scores keep all their digits, so that they can be compared exactly."""
+    """The row of one video; scores keep all digits, so that they can be compared exactly."""
     row: dict[str, Any] = {
         "video": result.video,
         "label": labels[result.label] if result.label >= 0 else None,
@@ -58,13 +58,13 @@ def prediction_row(result: VideoResult, labels: Sequence[str]) -> dict[str, Any]
 
 
 def read_predictions(path: Path) -> tuple[list[VideoResult], tuple[str, ...]]:
-    """One row a video and the names of the classes, exactly as they were written.
+    """Read the rows and class names, exactly as written.
 
     Args:
-        path: A `predictions.csv` or `predictions.parquet`, or the folder it is in.
+        path: A `predictions.csv` or `predictions.parquet`, or its folder.
 
     Raises:
-        CheckpointError: There is no such file, or it holds something else.
+        CheckpointError: There is no such file, or it is malformed.
     """
     file = next((path / name for name in _NAMES if (path / name).exists()), path / _NAMES[0]) if path.is_dir() else path
     try:

@@ -1,4 +1,4 @@
-"""How a result came about: what `metrics.json` says beside the metrics, of an evaluation and of a fusion."""
+"""Provenance of results: the entries of `metrics.json` beside the metrics, for evaluations and fusions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -31,18 +31,18 @@ def evaluation_facts(
     command: str,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The facts of an evaluation.
+    """Provenance of an evaluation.
 
     Args:
-        model: Scored the videos.
-        videos: The list.
-        results: One row a video.
-        dataset: Its name.
-        subset: Part of the split.
-        split: Its number.
-        views: As they were asked for.
-        caveats: What every reader of the result must know; what the card of the weights says comes before it.
-        command: That was given.
+        model: The model.
+        videos: The list of videos.
+        results: One row per video.
+        dataset: Name of the dataset.
+        subset: Subset of the split.
+        split: Number of the split.
+        views: The requested views.
+        caveats: Warnings of this result; those of the weights are put before them.
+        command: The command line.
         versions: Releases of libraries.
     """
     from t3d.models.checkpoints import file_hash
@@ -76,9 +76,9 @@ def overlap_warnings(folder: Path | None, trained: Mapping[str, Any], videos: Vi
     """Warn of videos that the weights, or those they were made from, were trained on.
 
     Args:
-        folder: The run; None where it is not known.
-        trained: What the card of the weights says of their training.
-        videos: Those to be tested on.
+        folder: The run; None if unknown.
+        trained: Training entries of the model card.
+        videos: Test videos.
     """
     from t3d.data.trained_on import overlap_warning
 
@@ -100,13 +100,13 @@ def fusion_facts(
     command: str,
     versions: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The facts of a fusion: those of its runs, joined.
+    """Provenance of a fusion: that of its runs, combined.
 
     Args:
-        runs: Fused.
-        weights: How much each counts.
-        results: One row a video.
-        command: That was given.
+        runs: The fused runs.
+        weights: Their weights.
+        results: One row per video.
+        command: The command line.
         versions: Releases of libraries.
     """
     every = [run.metrics for run in runs]
@@ -145,7 +145,7 @@ def _written(results: Sequence[VideoResult], versions: Mapping[str, str]) -> dic
 
 
 def _protocol(model: "InferenceModel", views: ViewSpec) -> dict[str, Any]:
-    """How a video became scores."""
+    """Protocol from videos to scores."""
     card = model.card
     return {
         "views": _views(views, card.segments),
@@ -168,7 +168,7 @@ def _views(views: ViewSpec, segments: SegmentSpec) -> str:
 
 
 def _flow(pixels: PixelSpec) -> dict[str, Any]:
-    """How flow was found, where it is what the network saw."""
+    """Method of optical flow, if it is the input."""
     return {name: getattr(pixels, name) for name in ("flow_method", "flow_bound") if pixels.modality == "flow"}
 
 
@@ -180,12 +180,12 @@ def _averaged(segments: SegmentSpec) -> str:
 
 def _selection(select_on: str | None) -> str:
     if select_on is None:
-        return "not known"  # others trained these weights
+        return "not known"  # published weights
     return "last epoch" if select_on == "none" else f"best epoch on {select_on} videos"
 
 
 def _lineage(run: Evaluated) -> list[dict[str, Any]]:
-    """The runs that a run's weights went through, itself the last."""
+    """Lineage of a run, itself last."""
     training = run.metrics["training"]
     own = {"arch": run.metrics["model"]["arch"], "command": training["command"], "inflated": None}
     return [*(training["lineage"] or []), {**run.metrics["checkpoint"], **own}]
@@ -197,5 +197,5 @@ def _joined_values(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _joined(values: Sequence[Any]) -> Any:  # noqa: ANN401  (what a description may hold)
-    """What all that have it share, or what each of them has."""
+    """The common value of all runs, or the list of their values."""
     return values[0] if all(value == values[0] for value in values) else " + ".join(map(str, values))

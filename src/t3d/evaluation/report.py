@@ -1,6 +1,6 @@
-"""Metrics and pictures of an evaluation as files, and one page that holds them all.
+"""Write metrics and figures of an evaluation, and one HTML page with all of them.
 
-The page is `templates/report.html`; what it shows is put together here.
+The page is the template `templates/report.html`; this module prepares its values.
 """
 
 import base64
@@ -47,7 +47,7 @@ def _page(folder: Path, metrics: Mapping[str, Any], results: Sequence[VideoResul
 
 
 def _headline(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """All metrics that are defined."""
+    """Texts of all defined metrics."""
     counts = {"video": "", "clip": f" ({metrics['clip']['num_clips']} clips)"}
     return {
         metric.title: text + counts[metric.section] for metric in METRICS.values() if (text := metric.text(metrics))
@@ -88,7 +88,7 @@ def _fusion(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _ancestors(metrics: Mapping[str, Any]) -> list[str]:
-    """One line for each run that the weights went through before their last training."""
+    """One line per run in the lineage before the last training."""
     return [
         f"{ancestor['arch']}, {ancestor['file']} (sha256 {ancestor['sha256']}): {ancestor['command'] or 'published'}"
         + (f", inflated ({ancestor['inflated']})" if ancestor.get("inflated") else "")
@@ -97,7 +97,7 @@ def _ancestors(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _mistakes(results: Sequence[VideoResult], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """The wrong predictions of the highest scores."""
+    """Wrong predictions with the highest scores."""
     wrong = [result for result in results if result.scores and not result.within(1)]
     wrong.sort(key=lambda result: -max(result.scores))
     return [

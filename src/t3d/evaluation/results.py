@@ -1,4 +1,4 @@
-"""Evaluated runs, read back from their folders, and which of them are repetitions of one experiment."""
+"""Read evaluated runs, and recognise repetitions of one experiment."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ from t3d.evaluation.predictions import read_predictions
 from t3d.inference.backends.base import PRECISIONS
 
 _OWN = {"--split": 1, "--seed": 1, "--output": 1, "--init": 1, "--resume": 0, "--overwrite": 0}
-"""Flags in which repetitions of one training may differ, with the number of values of each."""
+"""Flags in which repetitions may differ, with the number of values of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,20 +23,20 @@ class Evaluated:
     name: str
     metrics: Mapping[str, Any]
     results: Mapping[str, VideoResult]
-    """By video; empty where there are no predictions."""
+    """Results by video; empty without predictions."""
     labels: Sequence[str]
 
     @property
     def repetition(self) -> tuple[Any, Any]:
-        """Split and seed: in what repetitions of an experiment may differ."""
+        """Split and seed, in which repetitions of an experiment may differ."""
         return self.metrics["dataset"]["split_number"], self.metrics["seed"]
 
     def test_set(self) -> frozenset[tuple[str, str]]:
-        """The videos and what they show; the same for runs that can be compared video by video."""
+        """Videos and labels; equal for runs that can be compared video by video."""
         return frozenset((result.video, self.labels[result.label]) for result in self.results.values())
 
     def right(self, videos: Iterable[str]) -> list[bool]:
-        """Whether the highest score is that of the label."""
+        """Whether each video is classified correctly."""
         return [self.results[video].within(1) for video in videos]
 
 
@@ -44,7 +44,7 @@ def read_evaluated(path: Path) -> Evaluated:
     """Read a run folder or a `metrics.json`.
 
     Raises:
-        CheckpointError: There are no metrics, or a file holds something else.
+        CheckpointError: There are no metrics, or a file is malformed.
     """
     file = path / "metrics.json" if path.is_dir() else path
     try:
@@ -62,7 +62,7 @@ def read_evaluated(path: Path) -> Evaluated:
 
 
 def read_predicted(path: Path) -> Evaluated:
-    """Read a run whose scores of every video are needed.
+    """Read a run that must have predictions.
 
     Raises:
         CheckpointError: As `read_evaluated`, or there are no predictions.
@@ -74,7 +74,7 @@ def read_predicted(path: Path) -> Evaluated:
 
 
 def experiment_key(metrics: Mapping[str, Any]) -> str:
-    """Equal for repetitions of one experiment, whose mean means something: all but split and seed is the same."""
+    """Key of an experiment: equal for runs that differ only in split and seed."""
     training = metrics.get("training") or {}
     lineage = training.get("lineage") or []
     ancestors = [row.get("command") or row.get("file") for row in lineage]  # published files have no command
@@ -89,13 +89,13 @@ def experiment_key(metrics: Mapping[str, Any]) -> str:
 
 
 def _with_present_names(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Older files know no engine but PyTorch, and name precisions as flags do."""
+    """Add engine and current names of precisions to older files."""
     named = {key: PRECISIONS.get(value, value) for key, value in protocol.items() if key == "precision"}
     return {"engine": "torch", **protocol, **named}
 
 
 def _weighting(metrics: Mapping[str, Any]) -> str | list[float] | None:
-    """Of a fusion: that its weights were fitted, whatever came of it, or what they were set to."""
+    """Key of a fusion: that its weights were fitted, or their given values."""
     fusion = metrics.get("fusion")
     if fusion is None:
         return None

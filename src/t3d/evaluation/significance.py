@@ -1,4 +1,4 @@
-"""Whether runs on the same videos differ by more than chance: McNemar, bootstrap, Holm, t."""
+"""Statistical tests for runs on the same videos: McNemar, bootstrap, Holm, Student's t."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Numbers of videos, by which of two runs is right about them."""
+    """Numbers of videos that both, one or none of two runs classify correctly."""
 
     both: int
     only_first: int
@@ -26,7 +26,7 @@ class Tally:
 
     @property
     def difference(self) -> float:
-        """Top-1 of the second less that of the first, as a fraction."""
+        """Top-1 of the second minus that of the first, as a fraction."""
         return (self.only_second - self.only_first) / self.num_videos
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -37,8 +37,8 @@ def tally(first: Sequence[bool], second: Sequence[bool]) -> Tally:
     """Count the videos that both, one or none of two runs got right.
 
     Args:
-        first: Whether the first run is right, one value a video.
-        second: The same of the second run, in the same order.
+        first: Whether the first run is right, one value per video.
+        second: The same for the second run, in the same order.
     """
     counts = Counter(zip(first, second, strict=True))
     return Tally(
@@ -50,7 +50,7 @@ def tally(first: Sequence[bool], second: Sequence[bool]) -> Tally:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p: were the two equally often right alone, how likely is a division at least as uneven?
+    """Exact two-sided p of the null hypothesis that both runs are equally often right alone.
 
     Source: McNemar 1947, Note on the sampling error of the difference between correlated proportions or percentages;
         the exact form is the sign test, binomial with one half.
@@ -69,14 +69,14 @@ def bootstrap_interval(
     generator: np.random.Generator,
     num_draws: int = 10_000,
 ) -> tuple[float, float]:
-    """95 % interval of the difference in top-1, second less first: videos, or whole groups of them, drawn anew.
+    """Bootstrap 95 % interval of the difference in top-1, second minus first, over videos or whole groups.
 
     Args:
         first: Whether the first run is right, one value a video.
         second: The same of the second run, in the same order.
-        groups: What the videos share that makes them alike, such as the person; left out, nothing.
-        generator: Source of the draws.
-        num_draws: Resampled test sets.
+        groups: Group of each video, such as the person; by default videos are independent.
+        generator: Source of randomness.
+        num_draws: Number of resampled test sets.
 
     Source: Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13 (percentile interval).
     """
@@ -85,7 +85,7 @@ def bootstrap_interval(
     for group, before, after in zip(groups or range(len(first)), first, second, strict=True):
         gains[group] += int(after) - int(before)
         sizes[group] += 1
-    # Units of the same gain and size are interchangeable: drawing how many of each is drawing units, and far less work.
+    # Units of equal gain and size are interchangeable: one multinomial draw of their counts is equivalent and cheaper.
     alike = Counter((gains[group], sizes[group]) for group in sizes)
     drawn = generator.multinomial(len(sizes), np.array(list(alike.values())) / len(sizes), size=num_draws)  # (D, U)
     gain, size = np.array(list(alike)).T
@@ -94,7 +94,7 @@ def bootstrap_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values for there being several: the chance that any of the true nulls is refused stays below the level.
+    """Adjust p values for multiple tests (family-wise error rate).
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
@@ -106,17 +106,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class TTest:
-    """The mean of a few differences, and how far it can be trusted."""
+    """Mean of a few differences, with interval and p."""
 
     mean: float
     interval: tuple[float, float] | None
-    """95 %; None for one value, or values that are all the same: they do not show how much they scatter."""
+    """95 %; None for one value, or equal values, which have no variance."""
     p: float
-    """Two-sided, for a true mean of zero; 1 where there is no interval, for then nothing is shown."""
+    """Two-sided, for a true mean of zero; 1 without an interval."""
 
 
 def t_test(differences: Sequence[float]) -> TTest:
-    """Student's t test of differences that were measured independently.
+    """Student's t test of independent differences.
 
     Args:
         differences: At least one.
@@ -138,30 +138,30 @@ def t_test(differences: Sequence[float]) -> TTest:
 LEVEL = 0.05
 
 Right = Sequence[bool]
-"""Whether a run names each video correctly."""
+"""Whether a run classifies each video correctly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """The first and the second of two runs, or of two experiments that were repeated."""
+    """Comparison of two runs, or of two repeated experiments."""
 
     first: str
     second: str
     num_runs: int = 1
-    """Runs of each; several where these are repetitions of an experiment."""
+    """Runs of each; more than one for repeated experiments."""
     counts: Tally
-    """Videos, those of all runs together."""
+    """Tally of the videos of all runs together."""
     difference: float
-    """Video top-1 of the second less that of the first, as a fraction; of several runs, the mean."""
+    """Video top-1 of the second minus that of the first, as a fraction; mean over runs."""
     interval: tuple[float, float] | None
-    """95 %: over videos, or where there are several runs over these."""
+    """95 %: over videos, or over runs if there are several."""
     interval_by_group: tuple[float, float] | None = None
-    """The same over groups of videos; None where no two videos share one."""
+    """95 % over groups of videos; None if no two videos share one."""
     p_mcnemar: float
     p: float
-    """That of McNemar, or where there are several runs that of Student's t over them."""
+    """McNemar's p, or Student's t over runs if there are several."""
     p_holm: float
-    """The same, adjusted for the other rows of a table."""
+    """p adjusted for the other rows of a table."""
 
     @property
     def verdict(self) -> str:
@@ -182,10 +182,10 @@ def compare_runs(
     """Compare a run with another.
 
     Args:
-        names: Of the two.
-        right: Of the two, one value a video, in the same order.
-        groups: What makes videos alike, one value a video; left out, nothing.
-        generator: Source of the resampling.
+        names: Names of the two.
+        right: Correctness of the two, one value per video, in the same order.
+        groups: Group of each video; by default videos are independent.
+        generator: Source of randomness.
     """
     counts = tally(*right)
     p = mcnemar(counts.only_first, counts.only_second)
@@ -206,8 +206,8 @@ def compare_experiments(names: tuple[str, str], right: Sequence[tuple[Right, Rig
     """Compare the repetitions of one experiment with those of another.
 
     Args:
-        names: Of the two.
-        right: For each repetition, such as a seed, what the two said of its videos.
+        names: Names of the two.
+        right: Correctness of the two, for each repetition.
     """
     tallies = [tally(*both) for both in right]
     counts = sum(tallies[1:], start=tallies[0])
@@ -226,5 +226,5 @@ def compare_experiments(names: tuple[str, str], right: Sequence[tuple[Right, Rig
 
 
 def adjusted(pairs: Sequence[Pair]) -> list[Pair]:
-    """The rows of one table, with p values that allow for there being several."""
+    """The rows of one table with adjusted p values."""
     return [replace(pair, p_holm=p) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)]

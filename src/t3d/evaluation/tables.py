@@ -13,7 +13,7 @@ from t3d.evaluation.significance import Pair
 from t3d.markdown import markdown_table
 
 _ABOUT = ("run", "dataset", "split", "seed", "engine", "views", "videos")
-"""Columns before those of the metrics."""
+"""Columns before the metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,14 @@ class Experiment:
 
 
 def metrics_table(runs: Sequence[Evaluated]) -> str:
-    """One row a run, then a mean of those that differ in nothing but split and seed."""
+    """One row per run, then means of runs that differ only in split and seed."""
     rows = [_run_row(run.name, run.metrics) for run in runs]
     rows += [_mean_row(repeated) for repeated in experiments(runs) if len(repeated.runs) > 1]
     return markdown_table([*_ABOUT, *(metric.column for metric in METRICS.values())], rows)
 
 
 def experiments(runs: Sequence[Evaluated]) -> list[Experiment]:
-    """Runs that differ in nothing but split and seed, named by the network, and by the first of them if need be."""
+    """Group runs that differ only in split and seed; named by the network, and by the first run if ambiguous."""
     alike: dict[str, list[Evaluated]] = defaultdict(list)
     for run in runs:
         alike[experiment_key(run.metrics)].append(run)
@@ -48,14 +48,14 @@ def experiments(runs: Sequence[Evaluated]) -> list[Experiment]:
 
 
 def duplicates(runs: Sequence[Evaluated]) -> list[tuple[Evaluated, Evaluated]]:
-    """Runs that differ not even in split and seed from an earlier one, and that one."""
+    """Runs that equal an earlier one including split and seed, with that one."""
     earliest: dict[tuple[object, ...], Evaluated] = {}
     both = [(run, earliest.setdefault((experiment_key(run.metrics), *run.repetition), run)) for run in runs]
     return [(run, earlier) for run, earlier in both if run is not earlier]
 
 
 def means(experiment: Experiment) -> dict[str, tuple[float, float] | None]:
-    """Mean and standard deviation of each metric over the repetitions; None where a run lacks it."""
+    """Mean and standard deviation of each metric over the repetitions; None if a run lacks it."""
     return {
         name: _mean_and_deviation([metric.value(run.metrics) for run in experiment.runs])
         for name, metric in METRICS.items()
@@ -63,7 +63,7 @@ def means(experiment: Experiment) -> dict[str, tuple[float, float] | None]:
 
 
 def metrics_docs() -> str:
-    """The metrics for the docs, as Markdown: what each is, and where it is written."""
+    """The table of metrics for the docs, as Markdown."""
     head = ("metric", "in `metrics.json`", "what it is")
     rows = [
         (metric.title, f"`{metric.section}.{metric.key}`", (metric.compute.__doc__ or "").partition("\n")[0])
@@ -98,7 +98,7 @@ def _mean_row(experiment: Experiment) -> list[object]:
 
 
 def _engine(values: Mapping[str, Any]) -> str:
-    """What computed the scores, and in which number format."""
+    """Engine and precision of the scores."""
     protocol = values["protocol"]
     return ", ".join(protocol[key] for key in ("engine", "precision") if protocol.get(key))
 
@@ -135,7 +135,7 @@ _VERDICT = (
 
 
 def runs_text(pairs: Sequence[Pair]) -> str:
-    """Runs that were tested once."""
+    """Section of runs compared one by one."""
     note = (
         "Differences of video top-1 in percentage points. 95 %: bootstrap, 10 000 draws of videos, by group of whole "
         "groups of videos that share a person or source. p: exact McNemar test."
@@ -144,7 +144,7 @@ def runs_text(pairs: Sequence[Pair]) -> str:
 
 
 def experiments_text(pairs: Sequence[Pair]) -> str:
-    """Experiments that were repeated with several splits or seeds."""
+    """Section of experiments compared over splits and seeds."""
     note = (
         "Differences of video top-1 in percentage points: mean over runs of the same split and seed, with Student's t. "
         "Pooled p: exact McNemar test on the videos of all runs as if each were another one, which they are not where "
@@ -154,7 +154,7 @@ def experiments_text(pairs: Sequence[Pair]) -> str:
 
 
 def flips_text(runs: Sequence[Evaluated], rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many videos of a test set its runs disagree on, and the first few of them."""
+    """Number of videos that the runs of a test set disagree on, and the first few of them."""
     tested = runs[0].metrics["dataset"]
     videos = f"{len(rows)} of {len(runs[0].results)} videos"
     head = f"{tested['name']}, split {tested['split_number']}: {len(runs)} runs disagree on {videos}"

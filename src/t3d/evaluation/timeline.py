@@ -1,4 +1,4 @@
-"""A long video clip after clip: scores over time as CSV and picture, and a copy with the label written on it."""
+"""Timeline of a long video: scores over time as CSV and plot, and a copy with captions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,18 +17,18 @@ from t3d.video.encode import write_video
 
 _FRAMES_AT_ONCE = 32
 _LEGIBLE_EDGE, _LARGEST_EDGE = 192, 1920
-"""Smaller pictures are enlarged by a whole factor, or nobody could read the caption."""
+"""Smaller frames are enlarged by a whole factor, so that the caption is legible."""
 
 
 def write_timeline(folder: Path, name: str, *, video: VideoScores, labels: Sequence[str], top: int) -> list[Path]:
     """Write `<name>.timeline.csv`, `.timeline.png` and `.annotated.mp4` for a scored video.
 
     Args:
-        folder: Where to; created.
-        name: What the files are called.
+        folder: Created if needed.
+        name: Name of the files.
         video: Scores of its clips, in the order of their starts.
         labels: Class names.
-        top: Classes drawn in the picture.
+        top: Number of classes in the plot.
     """
     folder.mkdir(parents=True, exist_ok=True)
     scores = _clip_means(video)
@@ -57,7 +57,7 @@ def _rows(
 
 
 def _annotated(path: Path, captions: Sequence[str], first_frames: Sequence[int]) -> Iterator[Tensor]:
-    """All frames, each with the caption of the latest clip that has begun."""
+    """All frames, each with the caption of the last clip that has started."""
     clip = 0
     with open_video(path) as video:
         for start in range(0, len(video), _FRAMES_AT_ONCE):

@@ -1,1 +1,1 @@
-"""From a trained network and videos to scores, by whichever backend."""
+"""Scoring videos with a trained network, by any backend, and exporting it."""

@@ -1,4 +1,4 @@
-"""Clips of training videos: those that int8 is fitted to, and others that it is compared with PyTorch on."""
+"""Clips of training videos for int8 calibration and for the comparison with PyTorch."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class TrainingClips:
 
     compared: Tensor
     fitted: Tensor | None
-    """None where none were wanted."""
+    """Clips for calibration; None if none were requested."""
     apart: bool
-    """Whether the one are of other videos than the others."""
+    """Whether both kinds of clips are of different videos."""
 
 
 def draw_training_clips(
@@ -33,18 +33,18 @@ def draw_training_clips(
     source: OpenVideo,
     progress: Callable[[Sequence[ClipKey]], Iterable[ClipKey]] = iter,
 ) -> TrainingClips:
-    """Centre crops of clips that start anywhere, of as many videos as there are.
+    """Centre crops of clips with random start, from as many videos as possible.
 
-    Those to compare on are of videos set aside for it, for the clips of a short video are all alike. A video that
-    cannot be decoded gives none.
+    Clips for the comparison are from videos set aside for it, because the clips of a short video are nearly equal.
+    Undecodable videos are skipped.
 
     Args:
         videos: The training list.
         card: Frames and pixels of a clip.
-        compared: Clips to compare on.
-        fitted: Clips to fit int8 to, or 0.
+        compared: Number of clips for the comparison.
+        fitted: Number of clips for calibration, or 0.
         source: Opens a path.
-        progress: Passes the clips to be read on, and may show how many there were.
+        progress: Wraps the iterable of clips, to show progress.
 
     Raises:
         DataError: None of the videos can be decoded.
@@ -62,7 +62,7 @@ def draw_training_clips(
     others = order[aside:] or order
 
     def draw(videos: Sequence[int], numbers: Sequence[int]) -> Tensor:
-        """Clips of videos in turn; a number stands for a start in its video, so that others are other clips."""
+        """Clips of the videos in turn; each number determines a start within its video."""
         keys = [ClipKey(epoch=number // len(videos), video=videos[number % len(videos)]) for number in numbers]
         return _stack_decoded([clips[key] for key in progress(keys)])
 
@@ -74,7 +74,7 @@ def draw_training_clips(
 
 
 def _num_aside(num_videos: int, *, compared: int, fitted: int) -> int:
-    """Videos to compare on: their share is that of the clips, with one video at least for either, if there are two."""
+    """Number of videos for the comparison: proportional to the clips, and one for either purpose at least."""
     wanted = num_videos * compared // (compared + fitted)
     return max(1, min(wanted, num_videos - bool(fitted), compared))
 

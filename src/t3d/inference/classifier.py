@@ -1,4 +1,4 @@
-"""A trained network with its labels and preprocessing: what `t3d.load` gives."""
+"""A trained network with its labels and preprocessing, returned by `t3d.load`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,23 +25,23 @@ from t3d.video.spec import PixelSpec, ViewSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a network says about one video."""
+    """Prediction for one video."""
 
     video: str
     labels: tuple[str, ...]
-    """Class names, likeliest first."""
+    """Class names, highest score first."""
     scores: tuple[float, ...]
     """Their softmax scores: the mean over all views, or the softmax of the consensus of segments."""
     num_clips: int
     error: str = ""
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The likeliest classes with their scores."""
+        """The classes with the highest scores, and these."""
         return list(zip(self.labels[:count], self.scores[:count], strict=True))
 
 
 class Classifier:
-    """Say what happens in videos; scores are the ones `t3d evaluate` writes, up to rounding."""
+    """Classify videos; scores equal those of `t3d evaluate` up to rounding."""
 
     def __init__(self, scorer: Scorer, card: ModelCard) -> None:
         self.scorer = scorer
@@ -94,16 +94,16 @@ def _open(path: Path, *, pixels: PixelSpec) -> VideoReader:
 
 
 def load(run: Path | str, *, device: str | torch.device | None = None, engine: str = "auto") -> Classifier:
-    """Load a trained network from a run folder, a weights file, or what `t3d export` wrote.
+    """Load a trained network from a run folder, a weights file or an exported file.
 
     Args:
-        run: What `t3d train --output` named, a `weights.safetensors`, or an exported file.
-        device: Where to compute; CUDA where there is one, by default. Engines other than PyTorch know the CPU only.
+        run: Folder of `t3d train --output`, a `weights.safetensors`, or an exported file.
+        device: By default CUDA if available. Engines other than PyTorch support the CPU only.
         engine: See `t3d.inference.open.open_model`.
 
     Raises:
-        CheckpointError: There is none, or it is damaged.
-        ConfigError: The engine is unknown, not installed, or not for this file or device.
+        CheckpointError: The file is missing or damaged.
+        ConfigError: The engine is unknown, not installed, or does not fit this file or device.
     """
     model = open_model(Path(run), engine=engine)
     if not model.cpu_only:
@@ -121,12 +121,12 @@ def predict(
 
 
 def as_sample(path: Path) -> Sample:
-    """A video without label."""
+    """An unlabelled sample of a file or array."""
     return Sample(name=str(path), path=path, label=-1, group=str(path))
 
 
 def as_prediction(video: VideoScores, labels: Sequence[str]) -> Prediction:
-    """Order the classes of a scored video."""
+    """Sort the classes of a scored video by score."""
     if video.error:
         return Prediction(video=video.sample.name, labels=(), scores=(), num_clips=0, error=video.error)
     scores = video.scores.tolist()

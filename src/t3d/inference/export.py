@@ -1,4 +1,4 @@
-"""Write a translated network to a file, provided that what is read back computes what PyTorch does."""
+"""Write a translated network to a file, and keep it only if the file computes what PyTorch does."""
 
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -19,12 +19,12 @@ _CLIPS_AT_ONCE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How near two backends are on the same clips, or how near they must be."""
+    """Agreement of two backends on the same clips, or the required agreement."""
 
     difference: float
-    """Largest difference of a logit, as a share of the largest logit of the reference."""
+    """Largest difference of a logit, relative to the largest logit of the reference."""
     agreement: float
-    """Share of clips whose likeliest class is the same."""
+    """Fraction of clips with the same top class."""
 
 
 TOLERANCES = {
@@ -32,7 +32,7 @@ TOLERANCES = {
     "bf16": Parity(difference=0.05, agreement=0.0),
     "int8": Parity(difference=0.1, agreement=0.9),
 }
-"""Of each precision: the largest difference that is let pass, and the smallest agreement."""
+"""Largest allowed difference and smallest allowed agreement for each precision."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,16 +40,16 @@ class Check:
     """A comparison with PyTorch that a backend must pass."""
 
     reference: Scorer
-    """What is right by definition."""
+    """Scorer that defines the correct logits."""
     clips: Views
-    """Scored by both: first one clip by itself, then several at once."""
+    """Clips scored by both: first one alone, then several at once."""
     tolerance: Parity
 
     def __call__(self, scorer: Scorer) -> Parity:
         """Measure a backend.
 
         Raises:
-            CheckpointError: It is further from the reference than it may be.
+            CheckpointError: It differs more from the reference than allowed.
         """
         found = compare(_logits(scorer, self.clips), _logits(self.reference, self.clips))
         if found.difference > self.tolerance.difference:
@@ -66,14 +66,14 @@ class Check:
 
 
 def compare(found: Logits, expected: Logits) -> Parity:
-    """Compare logits with those of the reference; a difference that is no number counts as infinite."""
+    """Compare logits with those of the reference; NaN counts as an infinite difference."""
     difference = (found - expected).abs().max() / expected.abs().max()
     agreement = (found.argmax(dim=1) == expected.argmax(dim=1)).float().mean()
     return Parity(difference=float(difference.nan_to_num(torch.inf)), agreement=float(agreement))
 
 
 def noise_clips(shape: tuple[int, int, int, int], count: int) -> Views:
-    """Clips (C, T, H, W) of noise, always the same."""
+    """Clips (C, T, H, W) of noise from a fixed seed."""
     return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -84,25 +84,25 @@ def _logits(scorer: Scorer, clips: Views) -> Logits:
 
 def write_export(
     path: Path,
-    network: Any,  # noqa: ANN401  (the backend's own)
+    network: Any,  # noqa: ANN401  (a type of the backend)
     *,
     card: ModelCard,
     backend: Backend,
     export: Export,
     check: Check,
 ) -> Export:
-    """Write a network, read it again, compare, and give it its name; nothing is left behind where it fails.
+    """Write a network under a temporary name, read it again, compare, and rename it; a failure leaves no file.
 
     Args:
         path: Must end in the first suffix of the backend.
-        network: What the backend's `translate` made.
+        network: From the backend's `translate`.
         card: Written into the file.
         backend: Reads, computes and writes it.
-        export: Likewise written, with what is measured here.
+        export: Also written, with the measured agreement.
         check: The comparison that the file must pass.
 
     Raises:
-        CheckpointError: What was written does not compute what it should.
+        CheckpointError: The file does not compute what it should.
     """
     with ExitStack() as files:
         unfinished, *_ = [files.enter_context(complete(path.with_suffix(suffix))) for suffix in backend.suffixes]
@@ -111,7 +111,7 @@ def write_export(
             measured = check(backend.start(read_export(unfinished, backend)[0], export.precision))
             export = replace(export, **asdict(measured))
             backend.save(network, unfinished, to_text(card, export))
-            read_export(unfinished, backend)  # what was compared is another file
+            read_export(unfinished, backend)  # the compared file has another name
         except CheckpointError as error:
             raise CheckpointError(f"{path}: not written: {error}") from error
     return export

@@ -1,4 +1,4 @@
-"""A network as a graph that eats bytes, with any number of clips: what every backend translates."""
+"""Capture a network as a graph from uint8 clips to logits, with any batch size, for all backends."""
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ INPUT = "clips"
 
 
 class OnBytes(nn.Module):
-    """A network behind its own normalisation, so that nobody who uses the graph can get that wrong."""
+    """A network with its normalisation, so that users of the graph cannot get it wrong."""
 
     def __init__(self, network: nn.Module, pixels: PixelSpec) -> None:
         super().__init__()
@@ -23,24 +23,24 @@ class OnBytes(nn.Module):
         self.pixels = pixels
 
     def forward(self, clips: Views) -> Logits:
-        """Map bytes (B, C, T, H, W) to (B, K)."""
+        """Map uint8 clips (B, C, T, H, W) to logits (B, K)."""
         return self.network(normalise(clips, self.pixels))
 
 
 def capture(network: nn.Module, card: ModelCard, *, smooth_kernels: bool = False) -> ExportedProgram:
-    """Record what a network computes of clips of its card, on the CPU, in float32, for inference.
+    """Capture the forward pass of a network on clips of its card, on the CPU, in float32, for inference.
 
     Args:
-        network: As the card describes it; stays as it is.
+        network: As the card describes it; not modified.
         card: Frames, crop and normalisation.
         smooth_kernels: Average kernels instead of maps; see `prepare_for_inference`.
     """
     ready = prepare_for_inference(network, for_export=True, smooth_kernels=smooth_kernels).cpu()
-    example = torch.zeros(2, *clip_shape(card), dtype=torch.uint8)  # of one clip, B would be taken for fixed
+    example = torch.zeros(2, *clip_shape(card), dtype=torch.uint8)  # with one clip, B would be specialised to 1
     with torch.no_grad():
         return export(OnBytes(ready, card.pixels), (example,), dynamic_shapes=({0: Dim("batch")},))
 
 
 def clip_shape(card: ModelCard) -> tuple[int, int, int, int]:
-    """Channels, frames, height and width of a clip."""
+    """Channels, frames, height and width of a clip of the card."""
     return card.pixels.channels, card.clip.num_frames, card.pixels.crop_size, card.pixels.crop_size

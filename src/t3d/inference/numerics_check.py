@@ -1,7 +1,7 @@
-"""Check that the convolutions of a network are computed rightly on a device, in a precision, and not far too slowly.
+"""Check that a device computes the convolutions of a network correctly in a precision, and not far too slowly.
 
-Each distinct 3D convolution is compared by itself with one in a finer precision: errors of a whole network in half
-precision say nothing, for a hundred layers amplify rounding alone. Other operations are not checked.
+Each distinct 3D convolution is compared separately with one in a finer precision: the error of a whole network in half
+precision is no evidence, because a hundred layers amplify rounding. Other operations are not checked.
 """
 
 import time
@@ -22,14 +22,14 @@ BOUND = 0.01
 made 0.2 and more."""
 
 FINER = {torch.bfloat16: torch.float32, torch.float16: torch.float32, torch.float32: torch.float64}
-"""What each number format is compared with."""
+"""Finer number format that each one is compared with."""
 
 _SIZE_ON_CPU = (2, 32, 12)
-"""Clips, channels, and height and width, at most: the known faults on CPUs depend on the length in time only."""
+"""Maximum clips, channels, and height and width: known faults on CPUs only depend on the length in time."""
 
 
 class Convolution(NamedTuple):
-    """What tells one convolution of a network from another."""
+    """Shapes and arguments that distinguish the convolutions of a network."""
 
     inputs: tuple[int, ...]
     """(B, C, T, H, W)."""
@@ -43,7 +43,7 @@ def convolutions_of(network: nn.Module, clips: tuple[int, ...], *, learns: bool)
     """List the distinct convolutions of the forward pass of clips of this shape, or of its backward pass.
 
     Args:
-        network: On the meta device, so that nothing is computed; its number format is that of the clips, too.
+        network: On the meta device, so that nothing is computed; the clips get its dtype.
         clips: (B, C, T, H, W).
         learns: List the convolutions of the backward pass, which need not mirror those of the forward pass.
     """
@@ -62,7 +62,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         kinds = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
         self.kind = kinds[learns].default
-        self.first = int(learns)  # the other begins with the gradient of the result
+        self.first = int(learns)  # the other starts with the gradient of the output
         self.seen: dict[Convolution, None] = {}
 
     def __torch_dispatch__(
@@ -71,7 +71,7 @@ class _Recorder(TorchDispatchMode):
         types: Iterable[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  (whatever the function gives)
+    ) -> Any:  # noqa: ANN401  (result of any function)
         if func is self.kind:
             inputs, weight, _, stride, padding = args[self.first : self.first + 5]
             self.seen[Convolution(inputs.shape, weight.shape, tuple(stride), tuple(padding))] = None
@@ -88,20 +88,20 @@ def check_convolutions(
 ) -> float:
     """Compare every convolution with the same one in a finer precision, on the same rounded numbers.
 
-    On a GPU they are computed as they are given, for a kernel is chosen by the size; on a CPU they are cut small.
+    On a GPU they have their own size, because kernels are chosen by size; on a CPU they are reduced.
 
     Args:
         convolutions: See `convolutions_of`.
         device: Where to compute.
         precision: Of the arithmetic.
-        gradients: Compare those of weight and input, too.
+        gradients: Also compare gradients of weight and input.
         memory_format: Of input and weight.
 
     Returns:
-        Time taken, in times that of the finer precision.
+        Time relative to the finer precision.
 
     Raises:
-        ConfigError: A result or gradient is wrong.
+        ConfigError: An output or gradient is wrong.
     """
     chosen = convolutions if device.type == "cuda" else dict.fromkeys(map(_cut, convolutions))
     generator = torch.Generator(device).manual_seed(0)
@@ -134,7 +134,7 @@ def _prepared(tensor: Tensor, kind: torch.dtype, memory_format: torch.memory_for
 
 
 def _timed(convolution: Convolution, tensors: Sequence[Tensor], *, gradients: bool) -> tuple[dict[str, Tensor], float]:
-    """Result and gradients, and the shortest time of three."""
+    """Output and gradients, and the shortest time of three."""
     seconds = []
     for _ in range(3):
         _wait(tensors[0].device)
@@ -160,7 +160,7 @@ def _compare(
 ) -> None:
     for name, value in expected.items():
         error = float((found[name].to(value) - value).norm() / value.norm())
-        if not error <= BOUND:  # so that not-a-number is refused, too
+        if not error <= BOUND:  # also refuses NaN
             kernel, size = times(convolution.weight[2:]), times(convolution.inputs)
             remedy = "--accelerator cpu" if precision == torch.float32 else "--precision 32-true"
             kind = str(precision).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""From a run folder, a weights file or an exported file to what scores clips, by whichever backend."""
+"""Open a run folder, a weights file or an exported file for scoring, by any backend."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from t3d.models.checkpoints import ModelCard, file_hash, load_model, weights_fil
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InferenceModel:
-    """A network that is ready to score."""
+    """A network opened for scoring."""
 
     file: Path
     card: ModelCard
@@ -24,30 +24,30 @@ class InferenceModel:
     precision: str
     """Number format of the arithmetic: float32, bf16, fp16 or int8."""
     start: Callable[[torch.device], Scorer]
-    """Make it score on a device."""
+    """Returns the scorer on a device."""
     export: Export | None = None
-    """How the file was made, where it is an exported one."""
+    """Description of the export, for exported files."""
 
     @property
     def cpu_only(self) -> bool:
-        """Whether it computes on no other device."""
+        """Whether the backend supports the CPU only."""
         return self.export is not None or self.engine != "torch"
 
     @property
     def run(self) -> Path | None:
-        """Folder of the run the weights are of; of an exported file only where these are still there, or beside it."""
+        """Run folder of the weights; for an exported file only if they still exist, or are beside it."""
         if self.export is None:
             return self.file.parent
         return next((place.parent for place in self._places if _is_file(place, self.export.weights_sha256)), None)
 
     @property
     def is_outdated(self) -> bool:
-        """Whether it was exported from weights in the place of which there are others now."""
+        """Whether the weights have changed since the export."""
         return any(place.is_file() for place in self._places) and self.run is None
 
     @property
     def _places(self) -> tuple[Path, ...]:
-        """Where the weights of an exported file may be; a folder may have been moved as a whole."""
+        """Possible paths of the weights of an exported file; the whole folder may have been moved."""
         if self.export is None:
             return ()
         named = Path(self.export.weights)
@@ -55,17 +55,17 @@ class InferenceModel:
 
 
 def open_model(path: Path, *, engine: str = "auto", precision: str = "32-true") -> InferenceModel:
-    """Open what scores clips.
+    """Open a trained network for scoring.
 
     Args:
-        path: A run folder, a weights file, or what `t3d export` wrote.
-        engine: A name of `t3d.inference.backends.BACKENDS`. Weights are translated for any but torch, in memory; auto
-            is PyTorch for weights, and for an exported file the backend that it is for.
+        path: A run folder, a weights file, or an exported file.
+        engine: A name of `t3d.inference.backends.BACKENDS`. Weights are translated in memory for all but torch; auto
+            is PyTorch for weights, and the file's backend for an exported file.
         precision: 32-true, bf16-mixed or 16-mixed; an exported file has its own.
 
     Raises:
         CheckpointError: A file is missing, damaged, or was not written by t3d.
-        ConfigError: The engine is unknown, not installed, or not for this file or precision.
+        ConfigError: The engine is unknown, not installed, or does not fit this file or precision.
     """
     check_engine(path, engine=engine, precision=precision)
     backend = backend_of(path)

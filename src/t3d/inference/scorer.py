@@ -1,4 +1,4 @@
-"""Score clips with a network of PyTorch where it is: bytes in, logits out."""
+"""Score uint8 clips with a PyTorch network."""
 
 import torch
 from torch import nn
@@ -11,18 +11,18 @@ from t3d.video.transforms import normalise
 
 
 def torch_scorer(model: nn.Module, pixels: PixelSpec) -> Scorer:
-    """Score with a network where it is.
+    """Make a scorer from a network, on its device.
 
     Args:
-        model: In evaluation mode; it stays on its device, and may be wrapped for mixed precision.
-        pixels: How its input is normalised, there.
+        model: In evaluation mode; may be wrapped for mixed precision.
+        pixels: Normalisation, computed on the device.
     """
 
     @torch.inference_mode()
     def score(clips: Views) -> Logits:
         device = next(model.parameters()).device
         if device.type == "cuda":
-            clips = clips.pin_memory()  # or the copy would wait for all that the device has to do before
+            clips = clips.pin_memory()  # otherwise the copy would wait for all queued work of the device
         with Conv3dOverride(conv3d_by_onednn):
             return model(normalise(clips.to(device, non_blocking=True), pixels)).float()
 

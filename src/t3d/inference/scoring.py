@@ -1,4 +1,4 @@
-"""Videos in, class scores out: the one path of validation, evaluation and prediction."""
+"""Score videos: the common code of validation, evaluation and prediction."""
 
 import math
 from collections import deque
@@ -23,20 +23,20 @@ from t3d.workers import iterate
 
 @dataclass(kw_only=True)
 class VideoScores:
-    """What the network says about one video."""
+    """Scores of one video."""
 
     sample: Sample
     parts: list[Tensor] = field(default_factory=list)
     """Softmax scores (crops, K) clip by clip."""
     logits: list[Tensor] = field(default_factory=list)
-    """What the softmax was taken of, where several views are judged together."""
+    """Logits (crops, K) clip by clip, if segments are combined by consensus."""
     segments: SegmentSpec = field(default_factory=SegmentSpec)
     frames: list[tuple[int, int]] = field(default_factory=list)
     """First and last frame of every clip."""
     fps: float = 0.0
     num_clips: int = 0
     error: str = ""
-    """Why the video has no scores; empty where it has."""
+    """Why the video has no scores; empty if it has."""
 
     @property
     def clip_scores(self) -> Tensor:
@@ -52,7 +52,7 @@ class VideoScores:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether all clips have been scored."""
         return bool(self.error) or len(self.frames) == self.num_clips > 0
 
 
@@ -72,17 +72,17 @@ def score_videos(
 ) -> Iterator[VideoScores]:
     """Score every video, in the order of the list.
 
-    Clips of several videos are scored together; those of a video may lie in several batches. A video that cannot be
-    decoded comes back with `error` set, never replaced by another, and takes nothing from others.
+    Clips of several videos share batches; those of a video may be in several batches. An undecodable video is returned
+    with `error` set; it is never replaced and does not affect others.
 
     Args:
-        scorer: Makes logits of clips of bytes, such as `torch_scorer`.
-        samples: Videos; labels are not looked at.
-        card: Frames of a clip, their resizing and crop, and the segments judged together.
-        views: Which clips and crops; where it says nothing of clips, the segments of the card, if it has several.
-        num_workers: Processes that decode while scores are computed; 0 decodes here.
+        scorer: Maps uint8 clips to logits, such as `torch_scorer`.
+        samples: Videos; labels are ignored.
+        card: Frames of a clip, resizing and crop, and segments.
+        views: Clips and crops; without a choice of clips, the segments of the card, if it has several.
+        num_workers: Processes that decode while scores are computed; 0 decodes in this process.
         source: Opens a path.
-        read: What is made of the network's output (views, K) before views are averaged.
+        read: Function of the network's output (views, K), applied before views are averaged.
     """
     clips = _decoded(samples, card=card, views=views, num_workers=num_workers, source=source)
     waiting: dict[int, VideoScores] = {}
@@ -104,7 +104,7 @@ def _decoded(
     num_workers: int,
     source: OpenVideo,
 ) -> "DataLoader[ScoringClip]":
-    """Clips one by one; while a batch is computed, workers decode the next one, and no more."""
+    """Decoded clips one by one; while a batch is computed, workers decode the next one, and no more."""
     num_workers = min(num_workers, math.ceil(len(samples) / 2))
     return DataLoader(
         ScoringClips(
@@ -122,7 +122,7 @@ def _clips_per_batch(views: ViewSpec) -> int:
 
 
 def _add(video: VideoScores, clip: ScoringClip, logits: Tensor, read: Callable[[Tensor], Tensor]) -> None:
-    """Take in the scores of a clip; an error in the middle of a video takes back what came before it."""
+    """Add the scores of a clip; an error within a video discards its earlier scores."""
     if clip.error:
         video.error, video.parts, video.logits, video.frames = clip.error, [], [], []
         return
@@ -135,28 +135,27 @@ def _add(video: VideoScores, clip: ScoringClip, logits: Tensor, read: Callable[[
 
 
 ScoredClip = tuple[ScoringClip, Tensor]
-"""A clip and its logits (crops, K), on the CPU; a clip that is an error has none: (0, 0)."""
+"""A clip and its logits (crops, K), on the CPU; (0, 0) for an error."""
 
 
 class _Underway(NamedTuple):
-    """A batch that has been sent off."""
+    """A batch that the device is computing."""
 
     clips: list[ScoringClip]
     logits: Tensor
-    """(views, K), on the CPU; not to be read before `arrived`."""
+    """(views, K), on the CPU; valid after `arrived`."""
     arrived: torch.cuda.Event | None
-    """None where there is nothing to wait for."""
+    """Event of the copy; None if there is nothing to wait for."""
 
 
 def score_clips(clips: Iterable[ScoringClip], scorer: Scorer, *, clips_per_batch: int) -> Iterator[list[ScoredClip]]:
-    """Score clips in the order in which they come; every batch is full but the last.
+    """Score clips in their order; every batch except the last is full.
 
-    Clips that are errors go along in their places. A device of its own is given the next batch before the last one is
-    waited for.
+    Errors are passed on in their places. A GPU gets the next batch before the previous one is waited for.
 
     Args:
-        clips: Of any videos, all with equally many crops.
-        scorer: What makes logits of clips.
+        clips: Of any videos, all with the same number of crops.
+        scorer: Maps clips to logits.
         clips_per_batch: Clips in one call of the scorer.
     """
     underway: deque[_Underway] = deque()
@@ -199,12 +198,12 @@ def _wait(batch: _Underway) -> list[ScoredClip]:
 
 
 def aggregate_segments(logits: Float[Tensor, "*B N K"], spec: SegmentSpec) -> Float[Tensor, "*B K"]:
-    """Combine the logits of N clips of a video, class by class.
+    """Consensus of the logits of N clips of a video, class by class.
 
-    Where there are fewer clips than `spec.consensus_top`, all of them count.
+    If there are fewer clips than `spec.consensus_top`, all of them count.
 
     Source: Wang et al. 2016, arXiv:1608.00859, section 3.1 (segmental consensus: mean and max); top-k pooling is of
-    their arXiv:1705.02953, where the k highest weigh alike. That the highest weighs most is our decision.
+    their arXiv:1705.02953, where the k highest have equal weight. The linear weights are our decision.
     """
     if spec.consensus == "mean":
         return logits.mean(dim=-2)

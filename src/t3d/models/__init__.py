@@ -1,4 +1,4 @@
-"""The networks: built by name or from their parts, read from published weights, made fast for training or inference."""
+"""Networks: create by name or from parts, load published weights, accelerate for training or inference."""
 
 from t3d.models.c3d import C3DSpec
 from t3d.models.fast import accelerate, prepare_for_inference, supports_recompute, undo_acceleration

@@ -24,7 +24,7 @@ class C3DSpec:
     """
 
     widths: tuple[tuple[int, ...], ...] = ((64,), (128,), (256, 256), (512, 512), (512, 512))
-    """Channels of every convolution; the first group is the stem, a pool that halves the map follows each."""
+    """Channels of every convolution; the first group is the stem. A pool that halves the map follows each group."""
     in_channels: int = 3
     """Channels of a clip."""
     head: str = "fc"
@@ -33,7 +33,7 @@ class C3DSpec:
     """Width of both linear layers."""
     ttl_depths: tuple[tuple[int, ...] | None, ...] = (None, None, None)
     """Depths of the temporal transition in the place of the max pool before each stage but the first; None keeps the
-    pool. The paper does not speak of C3D with transitions."""
+    pool. The paper does not mention C3D with transitions."""
     keep_last_plane: bool = False
     """Stop dividing time once too few planes are left for it, so that short clips work."""
     flat: bool = False
@@ -56,7 +56,7 @@ class C3DSpec:
 
     @property
     def minimum_size(self) -> Size:
-        """Smallest clip (T, H, W) that leaves what the head needs."""
+        """Smallest clip (T, H, W) that is large enough for the head."""
         needed: Size = FullyConnected.SMALLEST if self.head == "fc" else (1, 1, 1)
         for _ in self.ttl_depths:
             needed = size_before_pool(needed, time_stride=self.time_stride, keep_last_plane=self.keep_last_plane)
@@ -64,15 +64,15 @@ class C3DSpec:
 
     @property
     def time_stride(self) -> int:
-        """What each stage but the first divides time by."""
+        """Factor by which each stage but the first divides time."""
         return 1 if self.flat else 2
 
     def twin(self) -> dict[str, object]:
-        """Values that make the 2D twin."""
+        """Overrides of the 2D twin."""
         return {"flat": True, "head": "mean"}
 
     def build(self) -> Trunk:
-        """The layers up to the features."""
+        """Build the layers up to the features."""
         return c3d(self)
 
 
@@ -98,7 +98,7 @@ def c3d(spec: C3DSpec) -> Trunk:
 
 
 def _convolutions(channels: int, widths: tuple[int, ...], spec: C3DSpec) -> nn.Sequential:
-    """One after the other, each with its ReLU."""
+    """Convolutions in sequence, each followed by ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     kernel, padding = ((1, 3, 3), (0, 1, 1)) if spec.flat else ((3, 3, 3), (1, 1, 1))
     for number, width in enumerate(widths, start=1):

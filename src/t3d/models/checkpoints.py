@@ -1,7 +1,7 @@
-"""Weights files: safetensors whose header says how to rebuild the network, prepare its input and name its outputs.
+"""Weights files: safetensors with a header that describes the network, its preprocessing and its classes.
 
-A file stands for itself: `t3d.load("weights.safetensors")` needs nothing beside it. What a trainer needs to go on
-(optimizer, schedule, progress) is not here but in the run's `trainer/` folder.
+A file is self-contained: `t3d.load("weights.safetensors")` needs nothing else. The state to resume a training
+(optimizer, schedule, progress) is in the run's `trainer/` folder.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that is needed to rebuild a network, prepare its input and name its outputs, and where it came from."""
+    """Description of a network: architecture, preprocessing, classes and training."""
 
     arch: str
     overrides: Mapping[str, Any]
@@ -37,15 +37,15 @@ class ModelCard:
     clip: ClipSpec
     pixels: PixelSpec
     segments: SegmentSpec = field(default_factory=SegmentSpec)
-    """What is judged together, in training and in testing."""
+    """Temporal segments and their consensus, in training and testing."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Dataset, split, seed, selection, command and ancestors, as JSON values."""
 
     def to_json(self) -> str:
         """The card as one JSON object."""
         values = {"schema_version": SCHEMA_VERSION, **asdict(self)}
-        # What is newer than the format is written only where it counts: an older t3d reads the other files, and refuses
-        # those it would score wrongly.
+        # Newer fields are written only if they matter: older versions of t3d then read all other files, and refuse
+        # those they would score wrongly.
         if not self.segments.enabled:
             del values["segments"]
         if self.pixels.modality != "flow":
@@ -54,7 +54,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelCard":
-        """Rebuild a card; raises AttributeError, KeyError, TypeError or ValueError where the text is not one."""
+        """Parse a card; raises AttributeError, KeyError, TypeError or ValueError if the text is not one."""
         values = json.loads(text)
         version = values.pop("schema_version")
         if version > SCHEMA_VERSION:
@@ -66,7 +66,7 @@ class ModelCard:
         return cls(**{**values, "labels": tuple(values["labels"])})
 
     def build(self) -> nn.Module:
-        """A freshly initialised network of this description."""
+        """Build the network with random weights."""
         return create_model(self.arch, num_classes=len(self.labels), **self.overrides)
 
 
@@ -123,10 +123,10 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
 
 
 def initialise_from(model: nn.Module, path: Path, labels: tuple[str, ...]) -> tuple[ModelCard, list[str]]:
-    """Copy weights into a network; its head stays as it is where the classes differ (Kinetics -> UCF101).
+    """Copy weights into a network; its head stays random if the classes differ (Kinetics -> UCF101).
 
-    So do temporal transitions in the place of which the other network has no weights: those that halve with a stride or
-    a pool, as in ResNet3D, Inception3D and C3D.
+    So do temporal transitions for which the other network has no weights, because it downsamples with a stride or a
+    pool instead (ResNet3D, Inception3D, C3D).
 
     Returns:
         The card of the weights, for the lineage, and the names of the transitions' tensors that stay random.
@@ -170,13 +170,13 @@ def _as_flags(overrides: Mapping[str, Any]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """First 16 hexadecimal digits of the file's SHA-256: names a checkpoint in every result."""
+    """First 16 hexadecimal digits of the file's SHA-256; identifies the checkpoint in results."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write what a trainer needs to go on; readable with `weights_only=True`.
+    """Write the trainer state for `--resume`; readable with `weights_only=True`.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -204,6 +204,6 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """What a message says of why something cannot be read or written."""
+    """An exception as one line, for error messages."""
     words = " ".join(str(error).split())[:200]
     return f"it lacks {words}" if isinstance(error, KeyError) else words

@@ -11,7 +11,7 @@ from t3d.tensors import FeatureMap, Features
 
 
 class GlobalMean(nn.Module):
-    """Average over time and space, whatever is left of them: one set of weights serves every clip size."""
+    """Average over time and space, so that clips of every size are possible."""
 
     def forward(self, features: FeatureMap) -> Features:
         """Map (B, C, T, H, W) to (B, C)."""
@@ -49,7 +49,7 @@ class FullyConnected(nn.Module):
     """Max pool, then two wide linear layers on the flattened map: the head of C3D.
 
     The pool pads height and width by one on both sides, as the PyTorch ports do; the original Caffe network rounds its
-    size up instead, and computes something else with the same weights.
+    size up instead, and gives other values with the same weights.
 
     Args:
         in_channels: Channels of the map.
@@ -60,7 +60,7 @@ class FullyConnected(nn.Module):
     """
 
     SMALLEST: Size = (2, 6, 6)
-    """Map that the pool makes as large as the linear layers need."""
+    """Smallest map (T, H, W) that is large enough for the linear layers after the pool."""
     POOLED: Size = (1, 4, 4)
 
     def __init__(self, in_channels: int, *, width: int, dropout: float) -> None:

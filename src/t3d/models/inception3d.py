@@ -25,7 +25,7 @@ from t3d.models.network import Trunk
 from t3d.models.t3d import TransitionPool
 
 Widths = tuple[int, int, int, int, int, int]
-"""Of one mixed module: 1x1x1; 1x1x1 then 3x3x3; 1x1x1 then wide; behind the pool."""
+"""Channels of one mixed module: 1x1x1; 1x1x1, 3x3x3; 1x1x1, wide; after the pool."""
 
 V1_STAGES: tuple[tuple[Widths, ...], ...] = (
     ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
@@ -45,8 +45,8 @@ V1_STAGES: tuple[tuple[Widths, ...], ...] = (
 class InceptionSpec:
     """Every option of the Inception family; sizes are (T, H, W).
 
-    The defaults are Inception3D: Inception-v1 with batch norm, and what was k x k made k x k x k, pools and strides
-    included. That is how this project reads the paper, which only names the network.
+    The defaults are Inception3D: Inception-v1 with batch norm and every k x k made k x k x k, including pools and
+    strides. This is the project's interpretation: the paper only names the network.
 
     Raises:
         ConfigError: When a value is out of range or two contradict each other.
@@ -57,7 +57,7 @@ class InceptionSpec:
     entry: tuple[int, int, int] = (64, 64, 192)
     """Channels of the three convolutions before the first mixed module."""
     mixed: tuple[tuple[Widths, ...], ...] = V1_STAGES
-    """Six widths of every module of every stage: 1x1x1; 1x1x1, 3x3x3; 1x1x1, wide; behind the pool."""
+    """Six widths of every module of every stage: 1x1x1; 1x1x1, 3x3x3; 1x1x1, wide; after the pool."""
     wide_kernel: int = 5
     """Edge of the third branch's kernel, odd; I3D has 3."""
     in_channels: int = 3
@@ -79,8 +79,8 @@ class InceptionSpec:
     head: str = "mean"
     """`mean` of the whole map, or `sliding`: the published I3D, made for 193 to 224 pixels."""
     ttl_depths: tuple[tuple[int, ...] | None, ...] = (None, None, None)
-    """Depths of the temporal transition in the place of the max pool before each stage; None keeps the pool. Which
-    place the paper means is not stated: it is this project's decision."""
+    """Depths of the temporal transition that replaces the max pool before each stage; None keeps the pool. The paper
+    does not state the position: it is this project's decision."""
     keep_last_plane: bool = False
     """Temporal transitions stop dividing time once too few planes are left for it, so that short clips work."""
     flat: bool = False
@@ -109,7 +109,7 @@ class InceptionSpec:
 
     @property
     def minimum_size(self) -> Size:
-        """Smallest clip (T, H, W) that leaves what the head needs: pools round up, transitions round down."""
+        """Smallest clip (T, H, W) for the head: pools round up, transitions round down."""
         needed: Size = SlidingMean.WINDOW if self.head == "sliding" else (1, 1, 1)
         for depths, stride in zip(reversed(self.ttl_depths), self.pool_strides[:0:-1], strict=True):
             if depths is None:
@@ -123,11 +123,11 @@ class InceptionSpec:
         return needed
 
     def twin(self) -> dict[str, object]:
-        """Values that make the 2D twin; the published head would need two frames."""
+        """Overrides of the 2D twin; the published head would need two frames."""
         return {"flat": True, "head": "mean"}
 
     def build(self) -> Trunk:
-        """The layers up to the features."""
+        """Build the layers up to the features."""
         return inception3d(self)
 
     def sized(self, size: Size) -> Size:
@@ -159,7 +159,7 @@ def inception3d(spec: InceptionSpec) -> Trunk:
 
 
 class Mixed(nn.Module):
-    """Look through four branches at once, and concatenate what they see."""
+    """Mixed module: four parallel branches, concatenated."""
 
     def __init__(self, in_channels: int, widths: Widths, spec: InceptionSpec) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Temporal transitions in networks other than T3D: in our other families, and in a stage of any network."""
+"""Insert temporal transitions into other networks: the families of this package, or a stage of any network."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ _BY_HAND = "give another one, or put t3d.models.TemporalTransition in front by h
 def same_width_transition(
     channels: int, *, depths: Sequence[int] = (1, 3, 4), flat: bool = False, pool: nn.Module | None = None
 ) -> TemporalTransition:
-    """Build a transition that gives as many channels as it takes, so that all other weights keep their shapes.
+    """Build a transition with as many output as input channels, so that all other weights keep their shapes.
 
-    The branches share the channels as evenly as they can, the first ones get what is left over.
+    The branches share the channels as evenly as possible; the first ones get the remainder.
 
     Args:
-        channels: Taken and given.
+        channels: Of input and output.
         depths: Frames each branch looks at.
         flat: See `TemporalTransition`.
         pool: What halves the map; average of 2 x 2 x 2 when not given.
 
-    Source: that the layer serves ResNet3D and Inception3D is Diba et al. 2017, arXiv:1711.08200, section 3.1; how wide
-    its branches are there is not stated, this is the project's decision.
+    Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, for the layer in ResNet3D and Inception3D. The paper does
+    not state its width there; it is this project's decision.
     """
     share, rest = divmod(channels, max(1, len(depths)))
     widths = [share + (index < rest) for index in range(len(depths))]
@@ -44,25 +44,25 @@ def with_transition(
     size: Size = (8, 16, 16),
     generator: Generator | None = None,
 ) -> nn.Sequential:
-    """Copy a stage, with a temporal transition in front that halves the map in the stage's place.
+    """Copy a stage and put a temporal transition in front that downsamples instead of the stage.
 
-    The stage's own down-sampling goes: of every convolution of the resolution it is given, shortcuts included, the
-    stride becomes 1, and every such pool becomes an identity. No weight changes its shape, so weights of the stage
-    still load, under `stage`; the transition's are new, under `transition`. The output has the size it had, but for
-    odd lengths, which a padded convolution rounds up and a transition rounds down.
+    In the copy, every convolution at the input resolution gets stride 1, shortcuts included, and every such pool
+    becomes an identity. No weight changes its shape: weights of the stage still load, under `stage`; the transition's
+    weights are new, under `transition`. The output keeps its size, except for odd lengths, which a padded convolution
+    rounds up and a transition rounds down.
 
     Args:
-        stage: Takes and gives one map (B, C, T, H, W); left as it is.
-        channels: Of the map it takes.
+        stage: Maps (B, C, T, H, W) to one map; not modified.
+        channels: Of its input.
         depths: Frames each branch of the transition looks at.
-        size: Of a map (T, H, W), even, that the stage is tried with; nothing is computed.
+        size: Even (T, H, W) of the input with which the stage is traced on the meta device.
         generator: Source of the transition's weights (He's initialisation); PyTorch's own when not given.
 
     Raises:
-        ConfigError: The stage does not take such a map, does not halve it by modules, or would give another size.
+        ConfigError: The stage does not accept such an input, does not halve it by modules, or would give another size.
 
-    Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, says that the layer serves other networks, not where it
-    goes; before a stage is this project's decision.
+    Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, for the layer in other networks. The paper does not
+    state its position; before a stage is this project's decision.
     """
     sizes, given = _tried(stage, channels, size)
     halving, stride = _find_halving(stage, [name for name, seen in sizes.items() if seen == size])
@@ -82,7 +82,7 @@ def with_transition(
 
 
 def _tried(stage: nn.Module, channels: int, size: Size, what: str = "the stage") -> tuple[dict[str, Size], Size]:
-    """The size that each layer which could halve a map is given, by its name; and what comes out."""
+    """Input size of each layer that could halve a map, by name; and the size of the output."""
     trial = deepcopy(stage).to(device="meta", dtype=torch.float32).eval()
     sizes: dict[str, Size] = {}
     for name, module in trial.named_modules():
@@ -98,7 +98,7 @@ def _tried(stage: nn.Module, channels: int, size: Size, what: str = "the stage")
 
 
 def _find_halving(stage: nn.Module, names: Sequence[str]) -> tuple[list[str], Size]:
-    """Those of some layers that halve the map, and their stride."""
+    """The layers that halve the map, with their strides."""
     strides = {name: stride for name in names if (stride := _stride(stage, name)) != (1, 1, 1)}
     if set(strides.values()) not in ({(1, 2, 2)}, {(2, 2, 2)}):
         found = ", ".join(f"{name or 'itself'} {stride}" for name, stride in strides.items()) or "none"
@@ -128,7 +128,7 @@ def _stop_halving(whole: nn.Module, name: str) -> None:
 
 
 def _initialise(transition: nn.Module, *, like: nn.Module, generator: Generator | None) -> None:
-    """Draw the weights as those of our own networks are, and put them where the stage has its own."""
+    """Initialise the weights as in this package's networks, on the device and in the dtype of the stage."""
     for module in transition.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)

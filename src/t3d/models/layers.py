@@ -1,4 +1,4 @@
-"""What several families share: sizes in (T, H, W), checks of their specs, post-activation layers, padding."""
+"""Layers, padding and spec checks shared by several families; sizes are (T, H, W)."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ Size = tuple[int, int, int]
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, BN, and ReLU where it is wanted.
+    """Convolution without bias, BN, and optionally ReLU.
 
     Args:
         kernel: Size in (T, H, W).
-        stride: Likewise.
+        stride: In (T, H, W).
         rectify: Whether a ReLU follows.
-        same: Pad as `pad_same` does, by what the clip's size asks for, instead of half the kernel on each side.
-        norm: Its eps, and the momentum of its running statistics.
+        same: Pad with `pad_same`, depending on the size of the input, instead of half the kernel on each side.
+        norm: eps and momentum of the BN.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ConvNorm(nn.Module):
 
 
 class MaxPoolSame(nn.Module):
-    """Max pool with the padding of `pad_same`; the zeros cannot win over what a ReLU gave."""
+    """Max pool with `pad_same`; zero padding is correct because inputs are not negative."""
 
     def __init__(self, kernel: Size, stride: Size) -> None:
         super().__init__()
@@ -59,12 +59,12 @@ class MaxPoolSame(nn.Module):
         self.stride = stride
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, C, T, H, W), nowhere negative, to (B, C, ...), each length divided by its stride and rounded up."""
+        """Map (B, C, T, H, W), not negative, to (B, C, ...), each length divided by its stride and rounded up."""
         return F.max_pool3d(pad_same(features, self.kernel, self.stride), self.kernel, self.stride)
 
 
 def pad_same(features: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """Pad T, H and W with zeros as TensorFlow's SAME does: as little as the size needs, the odd one behind."""
+    """Pad T, H and W with zeros like TensorFlow's SAME: as little as needed, the odd zero at the end."""
     amounts: list[int] = []
     for length, size, step in zip(features.shape[:1:-1], kernel[::-1], stride[::-1], strict=True):  # F.pad: last first
         total = max(size - (length % step or step), 0)
@@ -73,9 +73,9 @@ def pad_same(features: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...])
 
 
 def repeat_ends(features: Float[Tensor, "B C T H W"], repeats: tuple[int, int]) -> Float[Tensor, "B C t H W"]:
-    """Repeat the first plane in time in front, and the last one behind, each so many times.
+    """Repeat the first plane in time before the map, and the last one after it, the given numbers of times.
 
-    The same as `F.pad` in mode "replicate", whose gradient PyTorch documents as not repeatable on a GPU.
+    Equals `F.pad` in mode "replicate", whose gradient PyTorch documents as nondeterministic on a GPU.
     """
     before, after = repeats
     if before == after == 0:
@@ -89,19 +89,19 @@ def half(kernel: Size) -> Size:
 
 
 def size_before_stride(needed: Size, stride: Size) -> Size:
-    """Smallest lengths that a padded layer of odd kernel, which rounds up, turns into the needed ones."""
+    """Smallest input lengths for which a padded layer with odd kernel (rounds up) gives the needed ones."""
     time, height, width = ((length - 1) * step + 1 for length, step in zip(needed, stride, strict=True))
     return time, height, width
 
 
 def size_before_pool(needed: Size, *, time_stride: int, keep_last_plane: bool = False) -> Size:
-    """Smallest lengths that a `TransitionPool`, which rounds down, turns into the needed ones."""
+    """Smallest input lengths for which a `TransitionPool` (rounds down) gives the needed ones."""
     kept = keep_last_plane and needed[0] == 1
     return 1 if kept else needed[0] * time_stride, 2 * needed[1], 2 * needed[2]
 
 
 def times(size: Sequence[int]) -> str:
-    """A size as errors show it, such as 16 x 112 x 112."""
+    """Format a size, such as 16 x 112 x 112."""
     return " x ".join(str(length) for length in size)
 
 
@@ -129,10 +129,10 @@ def check_odd(spec: object, *names: str) -> None:
 
 
 def check_depths(ttl_depths: tuple[tuple[int, ...] | None, ...], num_blocks: int) -> None:
-    """Refuse temporal depths that do not suit the stages.
+    """Refuse temporal depths that do not fit the number of stages.
 
     Raises:
-        ConfigError: There are not as many entries as places between stages, or a depth is below 1.
+        ConfigError: The number of entries is not that of transitions between stages, or a depth is below 1.
     """
     if len(ttl_depths) != num_blocks - 1:
         raise ConfigError(
@@ -144,7 +144,7 @@ def check_depths(ttl_depths: tuple[tuple[int, ...] | None, ...], num_blocks: int
 
 
 def check_ranges(neck: int, dropout: float) -> None:
-    """Refuse a negative width and a probability that leaves nothing.
+    """Refuse a negative width, and a dropout probability outside 0 to 1 (1 excluded).
 
     Raises:
         ConfigError: One of them is out of range.

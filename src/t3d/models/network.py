@@ -1,4 +1,4 @@
-"""What every network here is: stem, stages, pooling head and classifier, built by the spec of its family."""
+"""The network class of all families: stem, stages, pooling head and classifier, built from a spec."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from t3d.tensors import Clips, FeatureMap, Features, Logits
 
 @runtime_checkable
 class Spec(Protocol):
-    """What the options of every family have in common; each family adds its own, as a frozen dataclass."""
+    """Common options of all families; a family's spec is a frozen dataclass with more of its own."""
 
     @property
     def in_channels(self) -> int:
@@ -29,15 +29,15 @@ class Spec(Protocol):
 
     @property
     def minimum_size(self) -> Size:
-        """Smallest clip (T, H, W) of which the head finds something left."""
+        """Smallest clip (T, H, W) that is large enough for the head."""
         ...
 
     def twin(self) -> dict[str, object]:
-        """Values that make the 2D twin: every kernel, stride and pool 1 in time."""
+        """Overrides of the 2D twin: every kernel, stride and pool 1 in time."""
         ...
 
     def build(self) -> "Trunk":
-        """The layers up to the features, with PyTorch's own initial weights."""
+        """Build the layers up to the features, with PyTorch's default initial weights."""
         ...
 
 
@@ -46,25 +46,25 @@ class Trunk:
     """The layers of one network up to its features."""
 
     stem: nn.Module
-    """What sees the pixels."""
+    """First layers, on pixels."""
     stages: nn.Sequential
     """`block1`, and before each further `blockN` the `transitionN-1` that halves the map."""
     num_features: int
-    """Channels that `head` gives."""
+    """Channels of the output of `head`."""
     norm: nn.Module = field(default_factory=nn.Identity)
-    """Pre-activation networks: the norm before the last ReLU."""
+    """In pre-activation networks, the norm before the last ReLU."""
     head: nn.Module = field(default_factory=GlobalMean)
     """From the last map (B, C, T, H, W) to features (B, num_features)."""
     dropout: float = 0.0
-    """Before the classifier."""
+    """Dropout probability before the classifier."""
 
 
 class Network(nn.Module):
     """Classify clips.
 
     Args:
-        spec: The architecture, which builds its layers.
-        num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
+        spec: Options of the architecture; builds the layers.
+        num_classes: Width of the classifier; 0 leaves it out, and the network returns the features.
         generator: Source of the initial weights; PyTorch's own when not given.
     """
 
@@ -83,18 +83,18 @@ class Network(nn.Module):
         self.initialise(generator)
 
     def forward(self, clips: Clips) -> Logits:
-        """Score every class."""
+        """Compute logits (B, num_classes) of clips (B, C, T, H, W)."""
         features = self.embed(clips)
         if self.spec.neck:
             features = F.relu(self.neck(features))
         return self.classifier(self.dropout(features))
 
     def embed(self, clips: Clips) -> Features:
-        """Pool the last map: what the classifier sees, or the neck before it."""
+        """Pool the last map to features (B, num_features), the input of neck and classifier."""
         return self.head(self.forward_features(clips))
 
     def forward_features(self, clips: Clips) -> FeatureMap:
-        """Compute the last map before pooling; no value is negative.
+        """Compute the last map before pooling, after its ReLU.
 
         Raises:
             ConfigError: When a clip has other channels than the network, or is smaller than `spec.minimum_size`.
@@ -104,12 +104,12 @@ class Network(nn.Module):
         return last if isinstance(self.norm, nn.Identity) else F.relu(self.norm(last))
 
     def initialise(self, generator: Generator | None = None) -> None:
-        """Draw all weights anew; the one place that decides how.
+        """Initialise all weights; the only place that defines how.
 
         Convolutions and hidden linear layers: normal, variance 2 / fan-in (He et al. 2015, arXiv:1502.01852), no bias.
         Batch norm: scale 1, shift 0, statistics reset. Classifier: normal, deviation 0.01, zero bias, so that training
-        starts from even odds. The paper states none of this: it is this project's decision (the authors' code keeps
-        PyTorch's defaults). An outline on the meta device has nothing to draw.
+        starts from equal class probabilities. The paper does not state this: it is this project's decision (the
+        authors' code keeps PyTorch's defaults). On the meta device, nothing is drawn.
         """
         if next(self.parameters()).is_meta:
             return
@@ -144,7 +144,7 @@ def _suffices(size: Sequence[int], spec: Spec) -> bool:
 
 
 def _remedies(size: Sequence[int], spec: Spec) -> str:
-    """Those of the options for small clips that help here."""
+    """Flags for small clips that would make this size possible."""
     options: dict[str, dict[str, Any]] = {
         "--keep-last-plane": {"keep_last_plane": True},
         "--head mean": {"head": "mean"},

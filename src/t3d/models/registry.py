@@ -1,6 +1,6 @@
-"""The table of networks, building one by name, and replacing its options by values from outside.
+"""The table of networks, and creating one by name with options replaced.
 
-A new architecture is one row: the frozen dataclass of its options, whose `build` makes the layers (see `Spec`).
+A new architecture is one row: a frozen dataclass of options whose `build` makes the layers (see `Spec`).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from t3d.models.t3d import DenseNetSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """One row of the table: what to build, and the clips it is meant for."""
+    """One row of the table: the spec, and the native clip size."""
 
     spec: Spec
     num_frames: int = 32
@@ -52,7 +52,7 @@ _TINY = DenseNetSpec(blocks=(2, 3, 4, 3), growth_rate=16, bottleneck=2, stem_cha
 
 _R18 = ResNetSpec(blocks=(2, 2, 2, 2))
 _R50 = ResNetSpec(blocks=(3, 4, 6, 3), bottleneck=True)
-_R3D_18 = replace(_R18, stem_kernel=(3, 7, 7), stem_pool_stride=None)  # as torchvision has it
+_R3D_18 = replace(_R18, stem_kernel=(3, 7, 7), stem_pool_stride=None)  # as in torchvision
 
 _INCEPTION = InceptionSpec()
 _I3D = InceptionSpec(  # Carreira and Zisserman 2017, arXiv:1705.07750, Fig. 3
@@ -120,7 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "t3d_201": Architecture(spec=replace(_201, ttl_depths=_DEPTHS)),
     "t3d_tiny": Architecture(spec=replace(_TINY, ttl_depths=_DEPTHS), num_frames=16, size=64),
 }
-"""Every network by name; rows may be added."""
+"""All networks by name; users may add rows."""
 
 
 def create_model(
@@ -130,9 +130,9 @@ def create_model(
 
     Args:
         name: A key of `ARCHITECTURES`.
-        num_classes: Width of the classifier; 0 leaves it out, and the network returns what it would have seen.
+        num_classes: Width of the classifier; 0 leaves it out, and the network returns the features.
         generator: Source of the initial weights; PyTorch's own when not given.
-        overrides: Options to replace, by the fields of the family's spec, such as `DenseNetSpec`; all can be JSON.
+        overrides: Options to replace, fields of the family's spec such as `DenseNetSpec`; all are valid JSON.
 
     Raises:
         ConfigError: When the name or an override is unknown, or an override makes no sense.
@@ -152,13 +152,13 @@ def architecture(name: str) -> Architecture:
 
 
 def native_input(name: str) -> tuple[int, int, int, int]:
-    """Shape (channels, frames, height, width) of the clips a network is meant for; others work too."""
+    """Native clip (channels, frames, height, width) of a network; other sizes work too."""
     row = architecture(name)
     return row.spec.in_channels, row.num_frames, row.size, row.size
 
 
 def override(spec: AnySpec, values: Mapping[str, object]) -> AnySpec:
-    """Copy a spec with some fields replaced, by name and as JSON gives them: lists become tuples.
+    """Copy a spec with some fields replaced, from values as JSON gives them: lists become tuples.
 
     Raises:
         ConfigError: When a name is unknown, a value has another type than the field, or the spec refuses it.
@@ -183,7 +183,7 @@ def _fits(value: object, hint: object) -> bool:
     if isinstance(hint, UnionType):
         return any(_fits(value, item) for item in items)
     if get_origin(hint) is not tuple:
-        return type(value) is hint  # exactly: a bool is no count
+        return type(value) is hint  # exactly: a bool is not a count
     if not isinstance(value, tuple):
         return False
     if items[-1] is Ellipsis:

@@ -30,13 +30,13 @@ class ResNetSpec:
         ConfigError: When a value is out of range or two contradict each other.
 
     Source: Hara et al. 2018, arXiv:1711.09577, Table 1, with shortcuts of type B (a 1x1x1 convolution); type A of
-    their first release (zeros for the new channels, no parameters) is not offered.
+    their first release (zeros for the new channels, no parameters) is not supported.
     """
 
     blocks: tuple[int, ...] = (3, 4, 6, 3)
     """Residual blocks of each stage."""
     bottleneck: bool = False
-    """Blocks of 1x1x1, 3x3x3 and 1x1x1 convolutions, four times as wide in the end, instead of two of 3x3x3."""
+    """Blocks of 1x1x1, 3x3x3 and 1x1x1 convolutions, with four times the output width, instead of two of 3x3x3."""
     width: int = 64
     """Channels of the first stage; each further stage has twice as many."""
     in_channels: int = 3
@@ -48,14 +48,14 @@ class ResNetSpec:
     stem_pool_stride: Size | None = (2, 2, 2)
     """Stride of the max pool of 3x3x3 after it; None leaves the pool out."""
     time_kernel: int = 3
-    """Frames a 3x3x3 convolution looks at, odd."""
+    """Temporal size of the 3x3x3 convolutions, odd."""
     time_stride: int = 2
-    """What every stage but the first divides time by."""
+    """Factor by which every stage but the first divides time."""
     ttl_depths: tuple[tuple[int, ...] | None, ...] = (None, None, None)
     """Depths of the temporal transition that halves the map before each stage but the first; None leaves that to the
-    stage's first block. Which place the paper means is not stated: it is this project's decision."""
+    stage's first block. The paper does not state the position: it is this project's decision."""
     ttl_flat: bool = False
-    """Branches look at one frame, whatever their depth; their height and width stay (the 2D twin)."""
+    """Kernels of all branches are 1 in time and keep height and width (the 2D twin)."""
     keep_last_plane: bool = False
     """Temporal transitions stop dividing time once too few planes are left for it, so that short clips work."""
     neck: int = 0
@@ -84,13 +84,13 @@ class ResNetSpec:
         return needed
 
     def twin(self) -> dict[str, object]:
-        """Values that make the 2D twin."""
+        """Overrides of the 2D twin."""
         pool = None if self.stem_pool_stride is None else (1, *self.stem_pool_stride[1:])
         stem = {"stem_kernel": (1, *self.stem_kernel[1:]), "stem_stride": (1, *self.stem_stride[1:])}
         return {**stem, "stem_pool_stride": pool, "time_kernel": 1, "time_stride": 1, "ttl_flat": True}
 
     def build(self) -> Trunk:
-        """The layers up to the features."""
+        """Build the layers up to the features."""
         return resnet3d(self)
 
 
@@ -115,9 +115,9 @@ def resnet3d(spec: ResNetSpec) -> Trunk:
 
 
 class ResidualBlock(nn.Module):
-    """Add what two or three convolutions make of the input to the input.
+    """Residual block: two or three convolutions, whose output is added to the input.
 
-    Where the size or the number of channels changes, a 1x1x1 convolution brings the input along (type B).
+    If size or number of channels change, the shortcut is a 1x1x1 convolution (type B).
 
     Source: He et al. 2016, arXiv:1512.03385, section 3.3; in the bottleneck the 3x3x3 convolution has the stride.
     """

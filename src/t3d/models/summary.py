@@ -1,4 +1,4 @@
-"""What each network costs, counted on the meta device, without memory or arithmetic."""
+"""Count parameters and operations of networks, on the meta device."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ class ModelSummary:
     parameters: int
     """Trainable values, with 400 classes."""
     gflops: float
-    """Forward pass of one native clip as the architecture reads, in 1e9 operations: a multiply-add counts two,
-    norms and pools none. `prepare_for_inference` needs fewer."""
+    """Forward pass of one native clip of the network as defined, in 1e9 operations: a multiply-add counts two, norms
+    and pools none. `prepare_for_inference` needs fewer."""
     input: ClipShape
     """Native clip: channels, frames, height, width."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How a network takes clips of some size."""
+    """Cost of a network at a given clip size, and overrides it needs for it."""
 
     input: ClipShape
     overrides: dict[str, object]
-    """Options that have to be replaced: none where the network takes the clips as it is."""
+    """Options to replace so that the network accepts the clips; empty if none."""
     gflops: float
 
 
 _FITTING: tuple[dict[str, object], ...] = ({}, {"head": "mean"}, {"keep_last_plane": True})
-"""What is tried in turn: a published head may suit its native size only, and short clips may run out of planes."""
+"""Overrides to try in turn: published heads need their native size, and short clips may run out of frames."""
 
 
 def describe_models(names: Iterable[str] = tuple(ARCHITECTURES)) -> list[ModelSummary]:
@@ -54,7 +54,7 @@ def describe_models(names: Iterable[str] = tuple(ARCHITECTURES)) -> list[ModelSu
 
 
 def fit(name: str, size: tuple[int, int, int]) -> Fit | None:
-    """Count the operations at another size of clips (T, H, W); None where the network cannot take it.
+    """Count the operations at another size of clips (T, H, W); None if the network cannot take it.
 
     Raises:
         ConfigError: The name is unknown.
@@ -63,7 +63,7 @@ def fit(name: str, size: tuple[int, int, int]) -> Fit | None:
     for overrides in _FITTING:
         try:
             return Fit(input=shape, overrides=overrides, gflops=_count(name, shape, overrides)[1])
-        except ConfigError:  # it does not suit the size, or has no such literal
+        except ConfigError:  # does not fit the size, or has no such option
             continue
     return None
 
@@ -83,7 +83,7 @@ def _count(name: str, shape: ClipShape, overrides: dict[str, Any]) -> tuple[int,
 
 
 class _NoNorms(TorchFunctionMode):
-    """Leave out batch norm, which counts for nothing and of an outline takes more than half of the time."""
+    """Skip batch norm, which counts as no operation but takes half of the time on the meta device."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

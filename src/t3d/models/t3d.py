@@ -1,4 +1,4 @@
-"""T3D and DenseNet3D, written as Table 1 of the paper reads: kernels and strides are (T, H, W), B x C x T x H x W maps.
+"""T3D and DenseNet3D in the order of Table 1. Kernels and strides are (T, H, W), maps are (B, C, T, H, W).
 
 | stage         | 3 x 32 x 224 x 224 becomes | DenseNet3D-121                              | T3D-121 (T3D-169)     |
 |---------------|----------------------------|---------------------------------------------|-----------------------|
@@ -68,21 +68,21 @@ class DenseNetSpec:
     stem_pool_stride: Size = (1, 2, 2)
     """Its stride; the authors' code halves time here too, Table 1 does not."""
     dense_time_kernel: int = 3
-    """Frames the second convolution of a dense layer looks at, odd."""
+    """Temporal size of the second convolution of a dense layer, odd."""
     ttl_depths: tuple[tuple[int, ...] | None, ...] = (None, None, None)
-    """Depths of the temporal transition after each block but the last; None is DenseNet's own transition."""
+    """Depths of the temporal transition after each block but the last; None is a DenseNet transition."""
     ttl_width: int = 128
     """Channels of each branch of a temporal transition."""
     ttl_compress: bool = False
     """A 1x1x1 convolution after the concatenation of the branches."""
     ttl_flat: bool = False
-    """Branches look at one frame, whatever their depth; their height and width stay (the 2D twin of a T3D)."""
+    """Kernels of all branches are 1 in time and keep height and width (the 2D twin of a T3D)."""
     transition_time_stride: int = 2
-    """What each transition divides time by."""
+    """Factor by which each transition divides time."""
     keep_last_plane: bool = False
     """Stop dividing time once too few planes are left for it, so that short clips work."""
     replicate_time: bool = False
-    """Beyond the first and last frame of a map, convolutions see that frame again instead of zeros."""
+    """Pad convolutions in time by repeating the first and last frame instead of zeros."""
     neck: int = 0
     """Width of a linear layer and ReLU between features and classifier; 0 is none."""
     dropout: float = 0.0
@@ -104,13 +104,13 @@ class DenseNetSpec:
         return size_before_stride(size_before_stride(needed, self.stem_pool_stride), self.stem_stride)
 
     def twin(self) -> dict[str, object]:
-        """Values that make the 2D twin: every kernel, stride and pool 1 in time."""
+        """Overrides of the 2D twin: every kernel, stride and pool 1 in time."""
         sizes = ("stem_kernel", "stem_stride", "stem_pool_kernel", "stem_pool_stride")
         flat = {size: (1, *getattr(self, size)[1:]) for size in sizes}
         return {**flat, "dense_time_kernel": 1, "transition_time_stride": 1, "ttl_flat": True}
 
     def build(self) -> Trunk:
-        """Stem, then dense blocks with a transition between each two; `Network` adds the head."""
+        """Build stem and dense blocks with transitions between them; `Network` adds head and classifier."""
         stages: OrderedDict[str, nn.Module] = OrderedDict()
         channels = self.stem_channels
         for number, (num_layers, depths) in enumerate(zip(self.blocks, (*self.ttl_depths, None), strict=True), start=1):
@@ -139,7 +139,7 @@ class DenseNetSpec:
 
 
 class Stem(nn.Module):
-    """Convolution, BN, ReLU and max pool: the only layers that see pixels."""
+    """Convolution, BN, ReLU and max pool on pixels."""
 
     def __init__(self, spec: DenseNetSpec) -> None:
         super().__init__()
@@ -161,12 +161,12 @@ class Stem(nn.Module):
 class NormReluConv(nn.Module):
     """BN, ReLU, then a convolution of stride 1 without bias that keeps T, H and W: every "conv" after the stem.
 
-    An even kernel in time looks one plane further ahead than back: (d - 1) // 2 zeros before, d // 2 after. No source
-    states that side; it is this project's decision.
+    An even kernel in time is padded with (d - 1) // 2 zeros before and d // 2 after. No source states the side; it is
+    this project's decision.
 
     Args:
         kernel: Size in (T, H, W); H and W odd.
-        replicate_time: Beyond the first and last plane, see that plane again instead of zeros.
+        replicate_time: Pad in time by repeating the first and last plane instead of zeros.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class NormReluConv(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """A 1x1x1 and a 3x3x3 convolution, whose result is appended to all that came before."""
+    """A 1x1x1 and a 3x3x3 convolution; the output is concatenated to the input."""
 
     def __init__(self, in_channels: int, spec: DenseNetSpec) -> None:
         super().__init__()
@@ -216,9 +216,9 @@ class TransitionPool(nn.Module):
     """Pool of 2 in H and W and `time_stride` in T; an odd last plane, row or column is dropped.
 
     Args:
-        time_stride: 2 halves time, 1 leaves it alone.
-        keep_last_plane: Leave time alone once fewer planes than that are left, instead of failing.
-        maximum: Take the largest value instead of the average.
+        time_stride: 2 halves time, 1 keeps it.
+        keep_last_plane: Keep time if fewer planes than `time_stride` are left, instead of failing.
+        maximum: Max pool instead of average pool.
     """
 
     def __init__(self, *, time_stride: int = 2, keep_last_plane: bool = False, maximum: bool = False) -> None:
@@ -233,23 +233,23 @@ class TransitionPool(nn.Module):
         return F.max_pool3d(features, kernel) if self.maximum else F.avg_pool3d(features, kernel)
 
     def kernel_size(self, features: Tensor) -> Size:
-        """Positions of these features that become one, in (T, H, W)."""
+        """Kernel and stride of the pool for this map, in (T, H, W)."""
         too_few = features.shape[2] < self.time_stride
         return 1 if self.keep_last_plane and too_few else self.time_stride, 2, 2
 
 
 class TemporalTransition(nn.Module):
-    """Temporal transition layer (TTL): look at several temporal depths at once, then halve time and space.
+    """Temporal transition layer (TTL): parallel convolutions of several temporal depths, then a pool of 2 x 2 x 2.
 
     Args:
         in_channels: Channels of the stage before.
-        depths: Frames each branch looks at; depth 1 is a 1x1x1 kernel, depth d a d x 3 x 3 one (T, H, W).
+        depths: Temporal kernel size of each branch; depth 1 is a 1x1x1 kernel, depth d a d x 3 x 3 one (T, H, W).
         width: Channels of each branch; one number for all, or one for each.
         compress: Follow the concatenation by BN, ReLU and a 1x1x1 convolution of equal width, as in the authors'
             deleted code; Table 1 and Fig. 1 have none.
-        flat: Look at one frame in every branch, with the height and width its depth has.
-        replicate_time: See the first and last plane again beyond them, instead of zeros.
-        pool: What halves the map; average of 2 x 2 x 2 when not given.
+        flat: Kernels of all branches are 1 in time and keep height and width (the 2D twin).
+        replicate_time: Pad in time by repeating the first and last plane instead of zeros.
+        pool: Replaces the average pool of 2 x 2 x 2.
 
     Raises:
         ConfigError: There is no depth, or one below 1.
@@ -286,7 +286,7 @@ class TemporalTransition(nn.Module):
 
 
 class DenseTransition(nn.Module):
-    """DenseNet's own transition: a 1x1x1 convolution to half of the channels, then halve time and space."""
+    """DenseNet transition: a 1x1x1 convolution to half of the channels, then a pool of 2 x 2 x 2."""
 
     def __init__(self, in_channels: int, *, pool: nn.Module) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""How a network learns: loop, callbacks, objective, optimizer, loader, validation, run folder."""
+"""Training: loop, callbacks, objective, optimizer, loader, validation, run folder."""

@@ -1,4 +1,4 @@
-"""What happens between updates: validation, the log, choosing and saving weights, ending early, ending on a signal."""
+"""Callbacks: validation, log, selecting and saving weights, early stopping, signals."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ from t3d.training.learner import Learner, Progress
 from t3d.training.optim import divide_rates
 
 Validate = Callable[[Learner], tuple[float, float]]
-"""Mean loss and top-1 of the network as it is, over all processes."""
+"""Returns mean loss and top-1 of the current network, over all processes."""
 
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Shows how the training goes; knows nothing of tensors."""
+    """Shows the progress of a training; receives plain numbers only."""
 
     def step(self, progress: Progress) -> None:
-        """Take note of an update."""
+        """Called after every update."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Take note of an epoch."""
+        """Called after every epoch."""
 
 
 def _whole(network: nn.Module) -> nn.Module:
@@ -41,11 +41,11 @@ class RunCallbacks:
     Args:
         folder: Run folder.
         card: Description written into every weights file.
-        validate: Measures the network after each epoch; None where nothing does.
-        keep_best: Keep the epoch that `validate` finds best, instead of the last.
-        measure: What the log calls the share of right answers.
+        validate: Measures the network after each epoch; None for no validation.
+        keep_best: Keep the epoch that is best by `validate`, instead of the last.
+        measure: Name of the accuracy in the log.
         part: The part of the network that `card` describes.
-        checkpoint_steps: Updates between two savings of the trainer state.
+        checkpoint_steps: Updates between two checkpoints of the trainer state.
         early_stop_epochs: Epochs without a lower loss before training ends.
         plateau: Factor and patience of the plateau schedule.
         reporters: Show progress, on the first process only.
@@ -79,7 +79,7 @@ class RunCallbacks:
         self.clock = time.monotonic()
 
     def on_step(self, learner: Learner) -> None:
-        """Save now and then; on a signal to end save at once and end."""
+        """Save every `checkpoint_steps` updates; on a signal to end, save at once and stop."""
         if learner.fabric.is_global_zero:
             for reporter in self.reporters:
                 reporter.step(learner.progress)
@@ -90,7 +90,7 @@ class RunCallbacks:
             self.save(learner)
 
     def on_epoch(self, learner: Learner) -> None:
-        """Validate, log, keep the best and the last weights, divide the rate or stop where that is due."""
+        """Validate, log, save the best and the last weights, divide the rate or stop early if due."""
         progress = learner.progress
         self._add_seconds(progress)
         row = _epoch_row(learner, self.measure)
@@ -108,14 +108,14 @@ class RunCallbacks:
         progress.best = max(progress.best, score)
 
     def save(self, learner: Learner) -> None:
-        """Write all that `--resume` needs."""
+        """Write the state for `--resume`."""
         self._add_seconds(learner.progress)
         if learner.fabric.is_global_zero:
             save_state(self.folder / STATE_NAME, learner.state_dict())
 
     @contextmanager
     def catch_signals(self) -> Iterator[None]:
-        """Let the first Ctrl-C, SIGTERM or SIGHUP end the run after the update in hand, a second one at once."""
+        """End the run after the current update at the first Ctrl-C, SIGTERM or SIGHUP, at once at the second."""
 
         def note() -> None:
             self.interrupted = True
@@ -124,7 +124,7 @@ class RunCallbacks:
             yield
 
     def _is_to_end(self, learner: Learner) -> bool:
-        """Whether any process was told to end; all of them leave after the same update."""
+        """Whether any process received a signal to end; all stop after the same update."""
         if learner.fabric.world_size == 1:
             return self.interrupted
         num_interrupted = learner.fabric.all_reduce(

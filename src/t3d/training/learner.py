@@ -1,4 +1,4 @@
-"""What learns: a network with its average, optimizer, schedule and progress; and how it is made ready for training."""
+"""The state of a training: network, moving average, optimizer, schedule, progress; and preparing a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from t3d.system import keep_freed_memory, return_freed_memory
 
 @dataclass
 class Progress:
-    """How far a run has come; plain values, saved with the trainer state."""
+    """Progress of a run; plain values, saved with the trainer state."""
 
     epoch: int = 0
     batch: int = 0
@@ -28,34 +28,34 @@ class Progress:
     num_correct: float = 0.0
     num_clips: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """One row an epoch: what the log shows."""
+    """One row per epoch, as in the log."""
     best: tuple[float, float] = (-1.0, 0.0)
-    """Highest top-1 so far on what selects the weights, and minus the loss that came with it."""
+    """Highest selection top-1 so far, and minus the loss of that epoch."""
     lowest_loss: float = float("inf")
     stale_epochs: int = 0
     """Epochs since the selection loss was lowest."""
     plateau_epochs: int = 0
-    """The same since the plateau schedule last divided."""
+    """Epochs since the selection loss was lowest or the plateau schedule last divided the rate."""
     stopped: bool = False
-    """Ended early."""
+    """Whether it was stopped early."""
     seconds: float = 0.0
-    """Time spent, over all resumptions."""
+    """Training time, including earlier parts of a resumed run."""
     skipped: list[str] = field(default_factory=list)
     """Training videos that could not be decoded."""
 
 
 class Learner:
-    """A network with all that changes while it learns: weights, their average, optimizer, schedule, progress.
+    """A network with everything that changes in training: weights, their average, optimizer, schedule, progress.
 
     Args:
         fabric: The devices.
-        model: The network; the same object stays what is evaluated and saved.
+        model: The network; this object is also evaluated and saved.
         optimizer: Of its parameters.
         schedule: Of the optimizer.
         ema_decay: Keep an exponential moving average of the weights, with this decay.
-        compiled_for: Compile the training step for batches of so many clips (or videos); others are computed plainly,
-            for each size would take minutes to compile.
-        savings: Flags that would take less memory, for the message where there is too little.
+        compiled_for: Compile the training step for batches of this number of clips (or videos); other sizes are not
+            compiled, because each would take minutes.
+        savings: Flags that would save memory, for the out-of-memory message.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Learner:
 
     @property
     def result(self) -> nn.Module:
-        """The network to evaluate and save: the average where there is one."""
+        """The network to evaluate and save: the moving average if there is one."""
         return self.network if self.average is None else self.average.module
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything `load_state_dict` needs to go on as if nothing had happened."""
+        """The full state for an exact resume with `load_state_dict`."""
         return {
             "model": self.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -99,12 +99,12 @@ class Learner:
                 "base_lrs": list(self.schedule.base_lrs),
                 "last_epoch": self.schedule.last_epoch,
             },
-            "precision": self.fabric.strategy.precision.state_dict(),  # the scale of fp16's gradients
+            "precision": self.fabric.strategy.precision.state_dict(),  # gradient scale of fp16
             "progress": vars(self.progress),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.network.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -118,12 +118,12 @@ class Learner:
 def prepare_network(
     network: nn.Module, *, channels_last: bool = False, recompute: bool = False, plain: bool = False
 ) -> None:
-    """Make an initialised network ready for training, before its optimizer is built.
+    """Prepare an initialised network for training, before its optimizer is built.
 
     Args:
         network: Changed in place; its state dict stays the same.
-        channels_last: Keep the channels of a place together in memory; feature maps follow the weights.
-        recompute: See `t3d.accelerate`; freed memory then goes back to the system, too.
+        channels_last: Store weights as channels_last_3d; feature maps follow.
+        recompute: See `t3d.accelerate`; freed memory is then also returned to the system.
         plain: Leave out `t3d.accelerate`.
     """
     if channels_last:

@@ -1,4 +1,4 @@
-"""Training videos as batches: which are drawn, how often, by how many processes, in how many updates."""
+"""Batches of training videos: sampling weights, processes, number of updates."""
 
 import math
 from collections import Counter
@@ -19,7 +19,7 @@ from t3d.system import ignore_interrupts
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
-    """How long a training is."""
+    """Length of a training."""
 
     epoch_steps: int
     """Updates in one epoch."""
@@ -28,7 +28,7 @@ class Length:
 
     @property
     def num_epochs(self) -> int:
-        """Epochs begun, unless the training ends early."""
+        """Number of epochs begun, unless the training stops early."""
         return math.ceil(self.num_steps / self.epoch_steps)
 
 
@@ -49,11 +49,11 @@ def count_updates(
         num_clips: Clips, or videos, of one epoch of all processes.
         batch_size: Clips of a batch of one process.
         accumulate: Batches of an update.
-        epochs: Epochs wanted.
-        min_steps: At least so many updates.
-        max_steps: At most so many updates.
+        epochs: Number of epochs.
+        min_steps: Minimum number of updates.
+        max_steps: Maximum number of updates.
         world_size: Processes.
-        fewest: Clips that each process needs.
+        fewest: Minimum number of clips per process.
 
     Raises:
         ConfigError: There are more processes than videos.
@@ -83,8 +83,8 @@ def build_loader(
         batch_size: Clips of a batch.
         seed: Of the order.
         num_workers: Processes that decode; 0 decodes in this one.
-        weights: How often each clip is drawn (N,); None draws each once an epoch.
-        collate: Makes a batch of items.
+        weights: Sampling weights of the clips (N,); None draws each once per epoch.
+        collate: Collates items to a batch.
     """
     sampler = EpochSampler(
         len(clips),  # type: ignore[arg-type]

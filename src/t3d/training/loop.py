@@ -1,8 +1,8 @@
-"""The training loop: batches in, better weights out, resumable after any update.
+"""The training loop, resumable after any update.
 
-The loader decides what is learnt on, the objective what is learnt, optimizer and schedule how fast, and the callbacks
-what is done between updates and epochs. What is random in a step is a function of (seed, step), so a resumed run
-repeats an uninterrupted one.
+The loader provides batches, the objective the loss, optimizer and schedule the updates, and callbacks everything
+between updates and epochs. Randomness within a step is a function of (seed, step), so a resumed run equals an
+uninterrupted one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ from t3d.workers import iterate
 
 @runtime_checkable
 class Batch(Protocol):
-    """What a loader gives."""
+    """A batch of a loader."""
 
     @property
     def failures(self) -> list[str]:
@@ -32,55 +32,55 @@ class Batch(Protocol):
 
     @property
     def num_clips(self) -> int:
-        """Clips in it."""
+        """Number of clips."""
         ...
 
 
 class LossOutput(NamedTuple):
-    """The loss of a batch, and how much of it was answered rightly."""
+    """Loss and number of correct answers of a batch."""
 
     loss: Tensor
-    """Sum over the clips, a scalar that can be differentiated."""
+    """Sum over the clips, a differentiable scalar."""
     num_correct: float
-    """Clips whose answer is right."""
+    """Number of clips with the correct answer."""
 
 
 @runtime_checkable
 class Objective(Protocol):
-    """What an update minimises, and how large it is."""
+    """Loss of an update, and options of the update."""
 
     @property
     def accumulate(self) -> int:
-        """Batches summed up before one update."""
+        """Batches accumulated for one update."""
         ...
 
     @property
     def clip_norm(self) -> float | None:
-        """Largest norm of a gradient."""
+        """Maximum norm of the gradient."""
         ...
 
     @property
     def skip_bad_videos(self) -> bool:
-        """Whether to go on without videos that cannot be decoded."""
+        """Whether to continue without videos that cannot be decoded."""
         ...
 
     def compute_loss(self, model: nn.Module, batch: Any, device: torch.device) -> LossOutput:  # noqa: ANN401
-        """Pass a batch through the network and compare with what was wanted."""
+        """Compute the loss of a batch."""
         ...
 
 
 @runtime_checkable
 class Callbacks(Protocol):
-    """What is called around updates."""
+    """Called by the loop after updates and epochs."""
 
     def on_step(self, learner: Learner) -> None:
         """Called after every update."""
 
     def on_epoch(self, learner: Learner) -> None:
-        """Called after the last update of an epoch, whose figures are still in `progress`."""
+        """Called after the last update of an epoch, before its sums in `progress` are reset."""
 
     def save(self, learner: Learner) -> None:
-        """Called between epochs: what is saved here goes on with the next one."""
+        """Called between epochs; a resumed run continues with the next epoch."""
 
 
 def fit(
@@ -96,12 +96,12 @@ def fit(
     """Train until `num_steps` updates are done or a callback ends it.
 
     Raises:
-        DataError: A video cannot be decoded (or, where those are skipped, a whole batch of them), or the loss is no
-            longer a finite number.
+        DataError: A video cannot be decoded (or, if those are skipped, a whole batch of them), or the loss is not
+            finite.
         T3DError: The device is out of memory, or the network cannot be compiled.
     """
     progress = learner.progress
-    while not progress.stopped and (progress.step < num_steps or progress.batch):  # an epoch in hand is closed first
+    while not progress.stopped and (progress.step < num_steps or progress.batch):  # finish the current epoch first
         if progress.step < num_steps:
             sampler.start(progress.epoch, skip_batches=progress.batch)
             _rest_of_epoch(learner, loader, objective=objective, num_steps=num_steps, seed=seed, callbacks=callbacks)
@@ -177,7 +177,7 @@ def _update(learner: Learner, batches: list[Batch], objective: Objective) -> Non
 
 
 def _backward(learner: Learner, batch: Batch, objective: Objective, *, num_clips: int) -> None:
-    """Add a batch's part of the gradient of the mean loss over all `num_clips` of the update."""
+    """Accumulate the gradient of a batch's part of the mean loss over all `num_clips` of the update."""
     with _uncompiled(learner.compiled_for not in (None, batch.num_clips)):
         output = objective.compute_loss(learner.model, batch, learner.fabric.device)
     value = output.loss.item()
@@ -201,7 +201,7 @@ def _count(progress: Progress, batches: list[Batch]) -> None:
 
 
 def _remedy(error: RuntimeError, *, batch_size: int, accumulate: int, savings: Iterable[str]) -> str | None:
-    """What to tell of an update that failed, where the user can do something about it."""
+    """Error for a failed update, if the user can do something about it."""
     if _is_memory(error):
         return (
             f"out of memory with --batch-size {batch_size}; halve it and double --accumulate (now {accumulate}) for "
@@ -213,5 +213,5 @@ def _remedy(error: RuntimeError, *, batch_size: int, accumulate: int, savings: I
 
 
 def _is_memory(error: RuntimeError) -> bool:
-    """Whether an allocation failed: PyTorch has a type for this on GPUs, and only words on CPUs."""
+    """Whether an allocation failed: PyTorch has an exception type for GPUs, and only a message for CPUs."""
     return isinstance(error, torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

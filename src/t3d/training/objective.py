@@ -24,20 +24,20 @@ class Classification:
     pixels: PixelSpec
     segments: SegmentSpec = field(default_factory=SegmentSpec)
     recompute_segments: bool = False
-    """Pass segment by segment and compute its activations anew for its gradient, so that only one segment's are held.
-    Batch normalisation then sees one segment of each video at a time."""
+    """Process segments one by one and recompute their activations for the gradient, so that only one segment's are
+    stored. Batch normalisation then sees one segment of each video at a time."""
     label_smoothing: float = 0.0
     class_weights: Tensor | None = None
     """Factors (K,) of the clips' losses, mean 1 over the training videos. The mean is over clips, not over weights, so
-    that the parts of an accumulated update add up to the whole one and a batch of one class is still weighed."""
+    that accumulated batches equal one large batch, and a batch of one class is still weighted."""
     accumulate: int = 1
     clip_norm: float | None = None
     skip_bad_videos: bool = False
     computing: Callable[[torch.device], AbstractContextManager[object]] = nullcontext
-    """Entered around the network, whenever it computes."""
+    """Context entered around every call of the network."""
 
     def compute_loss(self, model: nn.Module, batch: TrainBatch, device: torch.device) -> LossOutput:
-        """Summed loss of the clips (of the videos, where these have several segments), and how many got their label."""
+        """Summed loss and number of correct answers of the clips (or videos, if these have several segments)."""
         clips = batch.clips.to(device, non_blocking=True)
         labels = batch.labels.to(device)
         logits = self._score_segments(model, clips) if self.segments.enabled else self._score(model, clips)
@@ -51,7 +51,7 @@ class Classification:
         return logits
 
     def _score_segments(self, model: nn.Module, clips: Tensor) -> Logits:
-        """Logits (B, K) of videos, of whose segments there are clips (B, N, C, T, H, W)."""
+        """Consensus logits (B, K) of videos with N segments, clips (B, N, C, T, H, W)."""
         if self.recompute_segments:
             parts = [self._score_recomputing(model, part) for part in clips.unbind(dim=1)]
             return aggregate_segments(torch.stack(parts, dim=1), self.segments)
@@ -59,7 +59,7 @@ class Classification:
         return aggregate_segments(logits.unflatten(0, clips.shape[:2]), self.segments)
 
     def _score_recomputing(self, model: nn.Module, clips: Views) -> Logits:
-        """The same logits, but backward computes the activations anew, with the same dropout."""
+        """The same logits; backward recomputes the activations, with the same dropout."""
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return nullcontext(), _keep_statistics(model)
@@ -70,11 +70,11 @@ class Classification:
 
 @contextmanager
 def _keep_statistics(model: nn.Module) -> Iterator[None]:
-    """Let batch normalisation work as in training, but take no second note of what it sees."""
+    """Keep batch normalisation in training mode, without updating its running statistics again."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum = None if norm.momentum is None else 0.0  # None is a plain mean over all that is counted
+        norm.momentum = None if norm.momentum is None else 0.0  # None is a cumulative mean
         norm.num_batches_tracked = None
     try:
         yield

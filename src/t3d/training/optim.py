@@ -1,4 +1,4 @@
-"""Which parameters learn at which rate, and how the rate moves."""
+"""Parameter groups, learning rates and schedules."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from t3d.errors import ConfigError
 
 NUM_STAGES = 6
-"""Stem, four blocks each with the transition before it, head; so every network of the table is made."""
+"""Stem, four blocks each with the transition before it, head: the stages of every network in the table."""
 
 
 def stage_of(parameter_name: str) -> int:
@@ -25,10 +25,10 @@ def stage_of(parameter_name: str) -> int:
 
 
 def freeze_stages(model: nn.Module, num_stages: int) -> None:
-    """Stop the first stages from learning; the classifier always learns. See also `keep_frozen_in_eval`.
+    """Freeze the first stages; the classifier is never frozen. See also `keep_frozen_in_eval`.
 
     Raises:
-        ConfigError: There are not so many stages.
+        ConfigError: There are fewer stages.
     """
     if not 0 <= num_stages <= NUM_STAGES:
         raise ConfigError(f"--freeze {num_stages} must lie between 0 and {NUM_STAGES}")
@@ -38,7 +38,7 @@ def freeze_stages(model: nn.Module, num_stages: int) -> None:
 
 
 def keep_frozen_in_eval(model: nn.Module) -> None:
-    """Put every normalisation whose scale is frozen into evaluation mode, so that its statistics stay, too."""
+    """Put every norm with a frozen scale into evaluation mode, so that its statistics do not change."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d) and not module.weight.requires_grad:
             module.eval()
@@ -47,7 +47,7 @@ def keep_frozen_in_eval(model: nn.Module) -> None:
 def build_optimizer(
     model: nn.Module, *, lr: float, momentum: float, nesterov: bool, weight_decay: float, layer_decay: float = 1.0
 ) -> SGD:
-    """SGD with one parameter group a stage, whose rate is `lr * layer_decay ** (stages above it)`.
+    """SGD with one parameter group per stage, with the rate `lr * layer_decay ** (stages above it)`.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 4: SGD, Nesterov momentum 0.9, weight decay 1e-4.
     """
@@ -70,9 +70,9 @@ def build_optimizer(
 def build_schedule(
     optimizer: Optimizer, *, kind: str, num_steps: int, warmup_steps: int, steps_per_decay: int, decay_factor: float
 ) -> LambdaLR:
-    """Schedule advanced once an update: linear warm-up, then `cosine` to zero, `step`, or flat (`plateau`).
+    """Schedule per update: linear warm-up, then `cosine` to zero, `step`, or constant (`plateau`).
 
-    `plateau` divides by `divide_rates` between epochs, when validation loss has stopped falling.
+    For `plateau`, `divide_rates` is called between epochs when validation loss has stopped falling.
     """
     shapes: dict[str, Callable[[int], float]] = {
         "cosine": lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, num_steps)))),
@@ -84,7 +84,7 @@ def build_schedule(
 
 
 def divide_rates(schedule: LambdaLR, factor: float) -> None:
-    """Multiply every group's rate from now on: what `plateau` does when validation loss has stopped falling."""
+    """Multiply the rates of all groups from now on; used by `plateau`."""
     schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
-    for group in schedule.optimizer.param_groups:  # the next update's rate is already set
+    for group in schedule.optimizer.param_groups:  # the rate of the next update is already set
         group["lr"] *= factor

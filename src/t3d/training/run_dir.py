@@ -1,4 +1,4 @@
-"""What lies in a run folder, and whether a new run may use it."""
+"""Run folders: create, resume, replace, and check the flags of a resumed run."""
 
 import json
 from collections.abc import Mapping
@@ -41,20 +41,20 @@ def open_run(
     resume: bool,
     overwrite: bool,
 ) -> dict[str, Any] | None:
-    """Make a run folder ready, by one process for all; gives the state to go on from, if any.
+    """Prepare a run folder, by one process for all; return the state to resume from, if any.
 
     Args:
         folder: The run.
         card: Of its network.
-        videos: What is learnt from.
+        videos: Training videos.
         flags: All flags of the training, by group.
         defaults: See `check_same_training`.
-        resume: Go on with what the folder holds.
-        overwrite: Replace what it holds.
+        resume: Continue the run in the folder.
+        overwrite: Replace it.
 
     Raises:
-        ConfigError: The folder holds a run that may not be continued or replaced, or one of other flags or videos.
-        CheckpointError: What is to be resumed cannot be read.
+        ConfigError: The folder holds a run that may not be continued or replaced, or has other flags or videos.
+        CheckpointError: The run to resume cannot be read.
     """
     if is_first_process():
         prepare_folder(folder, resume=resume, overwrite=overwrite)
@@ -69,10 +69,10 @@ def open_run(
 
 
 def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Create a run folder, or make sure that what it holds may be continued or replaced.
+    """Create a run folder, or check that the run in it may be continued or replaced.
 
     Raises:
-        ConfigError: The folder holds a run, and neither continuing nor replacing it was asked for.
+        ConfigError: The folder holds a run, and neither --resume nor --overwrite was given.
     """
     check_run_folder(folder, resume=resume, overwrite=overwrite)
     if overwrite:
@@ -82,7 +82,7 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def write_config(folder: Path, card: ModelCard, train: Mapping[str, Any]) -> None:
-    """Write `config.json`: how to rebuild the model, and every flag of its training."""
+    """Write `config.json`: the model card and all flags of the training."""
     document = {
         "model": json.loads(card.to_json()),
         "train": train,
@@ -92,12 +92,12 @@ def write_config(folder: Path, card: ModelCard, train: Mapping[str, Any]) -> Non
 
 
 def check_same_training(folder: Path, train: Mapping[str, Any], *, defaults: Mapping[str, Any]) -> None:
-    """Refuse to resume with flags that would make another run of it.
+    """Refuse to resume with flags that change the result.
 
     Args:
         folder: The run.
-        train: All flags as they are now.
-        defaults: Likewise, what a flag stands at where nobody gives it: a run begun before there was the flag had that.
+        train: All current flags.
+        defaults: Default of every flag, for runs begun before a flag existed.
 
     Raises:
         ConfigError: A flag differs; the message names it with both values.

@@ -1,4 +1,4 @@
-"""What a training may start from: a run, or 2D weights to inflate; and the lineage that its results name."""
+"""Initial weights of a training: a run, or 2D weights to inflate; and their lineage."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ Inflate = Literal["centre", "repeat"]
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a network was filled with."""
+    """The initial weights of a network."""
 
     parent: ModelCard | None
-    """Of the run the weights are of; a published file has none."""
+    """Card of the initial weights; None for a published file."""
     lineage: list[dict[str, Any]]
     """File, hash, network and command of every ancestor, oldest first, as JSON values."""
     notes: list[str]
-    """Lines for the user: how much was filled, and what stays random."""
+    """Messages for the user: which weights were loaded, and which stay random."""
 
 
 def initialise(
     model: Network, init: Path, labels: tuple[str, ...], *, inflate: Inflate | None, filled: Sequence[str] = ()
 ) -> Start:
-    """Fill a network with the weights of a run, or inflate 2D ones.
+    """Load the weights of a run into a network, or inflate 2D weights.
 
     Args:
-        model: The network; its head stays random where the classes differ.
+        model: The network; its head stays random if the classes differ.
         init: Run folder or weights file.
         labels: Its classes.
-        inflate: How a 2D kernel becomes a 3D one; None where the weights are of the same kind.
-        filled: Beginnings of the names of weights that are already there and not to be named as random.
+        inflate: How to inflate 2D kernels; None for weights of the same network.
+        filled: Prefixes of the names of weights that are already loaded and thus not reported as random.
 
     Raises:
         CheckpointError: The weights cannot be read or do not fit.
@@ -59,12 +59,12 @@ def initialise(
 def inflate_from(
     model: Network, path: Path, labels: tuple[str, ...], *, how: Inflate
 ) -> tuple[Inflation, ModelCard | None]:
-    """Fill a 3D network from 2D weights: a run of its twin, or a published file of its family.
+    """Inflate 2D weights into a 3D network: a run of its twin, or a published file of its family.
 
     The head is copied only from a run with the same labels.
 
     Returns:
-        What was copied, and the card of the run; None for a published file.
+        The copied tensors, and the card of the run; None for a published file.
 
     Raises:
         CheckpointError: The weights cannot be read, are not 2D, or not even the stem fits.
@@ -83,14 +83,14 @@ def inflate_from(
 
 
 def _random(tensors: Iterable[str]) -> str:
-    """Name the layers that stay random; of those in stages, the stages."""
+    """Names of the layers that stay random; of those in stages, the stages."""
     names = sorted({name.rpartition(".")[0] for name in tensors})
     stages = dict.fromkeys(".".join(name.split(".")[:2]) if name.startswith("stages.") else name for name in names)
     return f"random: {', '.join(stages)}"
 
 
 def _lineage(init: Path, parent: ModelCard | None, inflated: Inflate | None) -> list[dict[str, Any]]:
-    """The ancestors of the weights, and the weights themselves."""
+    """Lineage of the weights, themselves included."""
     file = weights_file(init)
     own = {
         "file": str(file),
@@ -117,7 +117,7 @@ def _flat_weights(model: Network, path: Path) -> tuple[dict[str, Tensor], ModelC
 
 
 def _flat_layout(model: Network) -> str:
-    """The layout of published 2D networks of the same family."""
+    """Layout of published 2D networks of the same family."""
     for name, layout in LAYOUTS.items():
         if layout.flat and type(ARCHITECTURES[layout.archs[0]].spec) is type(model.spec):
             return name
@@ -131,4 +131,4 @@ def _has_card(path: Path) -> bool:
         with safe_open(str(path), framework="pt") as file:
             return "t3d" in (file.metadata() or {})
     except (SafetensorError, OSError):
-        return True  # `read_weights` says what is wrong
+        return True  # `read_weights` raises a better error

@@ -1,4 +1,4 @@
-"""Training curves for TensorBoard, where it is installed (`pip install t3d[tensorboard]`)."""
+"""Training curves for TensorBoard, if it is installed (`pip install t3d[tensorboard]`)."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -10,12 +10,12 @@ from t3d.training.learner import Progress
 
 
 def tensorboard_reporters(folder: Path, *, first_step: int) -> list[Reporter]:
-    """A writer into `folder/tensorboard`, or nothing where TensorBoard is absent."""
+    """A writer to `folder/tensorboard`, or nothing if TensorBoard is not installed."""
     return [TensorBoardReporter(folder, first_step=first_step)] if find_spec("tensorboard") else []
 
 
 class TensorBoardReporter:
-    """Write every epoch's figures; a resumed run replaces what lies after its first step."""
+    """Write the values of every epoch; a resumed run replaces points after its first step."""
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -23,7 +23,7 @@ class TensorBoardReporter:
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def step(self, progress: Progress) -> None:
-        """Nothing: an epoch's figures say enough."""
+        """Do nothing; curves have one point per epoch."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Write one point of every curve."""

@@ -1,4 +1,4 @@
-"""Loss and accuracy between epochs, on one centred clip a video (or segment): cheap, for choosing weights and rates."""
+"""Validation between epochs on one centred clip per video (or segment): cheap, for selection and schedules."""
 
 import math
 
@@ -17,12 +17,12 @@ from t3d.video.spec import ViewSpec
 
 
 class Validator:
-    """Measure a learner on held-out videos, shared out between processes.
+    """Measure a learner on held-out videos, distributed over processes.
 
     Args:
-        videos: What to measure on.
+        videos: Held-out videos.
         card: Frames, pixels, segments and labels.
-        num_workers: Processes that decode; 0 decodes here.
+        num_workers: Processes that decode; 0 decodes in this process.
         source: Opens a path.
     """
 
@@ -33,7 +33,7 @@ class Validator:
         self.source = source
 
     def __call__(self, learner: Learner) -> tuple[float, float]:
-        """Mean negative log score of the label, and top-1; a video that cannot be decoded counts as a guess, wrong."""
+        """Mean negative log score of the label, and top-1; undecodable videos count as uniform scores and as wrong."""
         fabric = learner.fabric
         model = learner.result.eval()
         share_statistics(model, fabric)
@@ -56,7 +56,7 @@ class Validator:
 
 
 def share_statistics(model: nn.Module, fabric: Fabric) -> None:
-    """Give every process the first one's BN statistics, which are the ones that are saved."""
+    """Broadcast the BN statistics of the first process, which are the saved ones."""
     if fabric.world_size > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, src=0)

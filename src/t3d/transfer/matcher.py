@@ -1,4 +1,4 @@
-"""The network that says whether pictures and a clip match, and what a later training keeps of it."""
+"""The matcher: classifies whether teacher and student features belong together; saving and reusing it."""
 
 from pathlib import Path
 
@@ -15,19 +15,19 @@ from t3d.run_files import MATCHER_NAME
 from t3d.tensors import Clips, Features, Logits
 
 WIDTH = 1024
-"""Of the features that are compared."""
+"""Width of both features before they are concatenated."""
 
 
 class Matcher(nn.Module):
-    """Tell whether what a teacher saw in pictures, and what a student saw in a clip, belong together.
+    """Classify whether teacher features of frames and student features of a clip match.
 
     Args:
-        student_features: Width of the student's features; a linear layer makes them 1024 wide.
-        teacher_features: Width of the teacher's; a linear layer does the same unless they are 1024 wide already.
-        normalise: Batch normalisation of both before they are joined. The paper has none; it starts faster with it.
+        student_features: Width of the student's features; a linear layer maps them to 1024.
+        teacher_features: Width of the teacher's features; mapped likewise unless it is 1024.
+        normalise: Batch normalisation of both before concatenation. The paper has none; training starts faster.
 
-    Source: Diba et al. 2017, arXiv:1711.08200, section 3.2, Fig. 2: 2048 -> 512 -> 128 -> 2. What stands between these
-    layers is not stated there; it is ReLU here.
+    Source: Diba et al. 2017, arXiv:1711.08200, section 3.2, Fig. 2: 2048 -> 512 -> 128 -> 2. The paper does not
+    state activations; here it is ReLU.
     """
 
     def __init__(self, *, student_features: int, teacher_features: int, normalise: bool = False) -> None:
@@ -42,15 +42,15 @@ class Matcher(nn.Module):
         self._initialise()
 
     def describe_clips(self, features: Features) -> Float[Tensor, "B E"]:
-        """Widen the student's features (B, student_features) to (B, 1024)."""
+        """Map the student's features (B, student_features) to (B, 1024)."""
         return self.student_norm(self.student(features))
 
     def describe_pictures(self, features: Features) -> Float[Tensor, "B E"]:
-        """Widen the teacher's averaged features (B, teacher_features) to (B, 1024)."""
+        """Map the teacher's averaged features (B, teacher_features) to (B, 1024)."""
         return self.teacher_norm(self.teacher(features))
 
     def forward(self, pictures: Float[Tensor, "B E"], clips: Float[Tensor, "B E"]) -> Logits:
-        """Score (B, 2): no match, match; both sides as described."""
+        """Compute logits (B, 2) of no match and match, from the mapped features of both."""
         return self.head(torch.cat([pictures, clips], dim=1))  # (B, 2048)
 
     def _initialise(self) -> None:
@@ -61,7 +61,7 @@ class Matcher(nn.Module):
 
 
 class MatchingNetwork(nn.Module):
-    """A student and its matcher: all that learns in a transfer.
+    """Student and matcher: everything that is trained in a transfer.
 
     Args:
         student: A network with `embed` and `num_features`.
@@ -76,15 +76,15 @@ class MatchingNetwork(nn.Module):
     def forward(
         self, clips: Clips, teacher_views: Float[Tensor, "L D"], pairs: Int64[Tensor, "P 2"]
     ) -> tuple[Float[Tensor, "P K"], Float[Tensor, "B E"], Float[Tensor, "L E"]]:
-        """Score pairs of a clip and a teacher view, both by their row.
+        """Score pairs of a clip and a teacher view.
 
         Args:
-            clips: What the student sees.
-            teacher_views: What the teacher said about pictures.
+            clips: Input of the student.
+            teacher_views: Features of the teacher.
             pairs: Row of the clip, row of the teacher view.
 
         Returns:
-            Scores (P, 2), and the 1024-wide features of clips and teacher views.
+            Logits (P, 2), and the 1024-wide features of clips and teacher views.
         """
         motion = self.matcher.describe_clips(self.student.embed(clips))  # type: ignore[operator]
         appearance = self.matcher.describe_pictures(teacher_views)
@@ -92,7 +92,7 @@ class MatchingNetwork(nn.Module):
 
 
 class ColourStatistics(nn.Module):
-    """Mean and standard deviation of each channel of a clip: the control that a student must beat."""
+    """Mean and standard deviation of each channel of a clip: a control in place of the student."""
 
     num_features = 6
 
@@ -102,16 +102,16 @@ class ColourStatistics(nn.Module):
 
 
 def save_matcher(path: Path, matcher: Matcher) -> None:
-    """Write what compared a student with its teacher."""
+    """Write the weights of a matcher."""
     with complete(path) as unfinished:
         save_file({name: tensor.contiguous() for name, tensor in matcher.state_dict().items()}, str(unfinished))
 
 
 def keep_fc(model: Network, path: Path) -> None:
-    """Fill the neck of a network with the layer that a transfer put on its student.
+    """Load the student's linear layer of a transfer into the neck of a network.
 
     Raises:
-        CheckpointError: `path` is no run of a transfer.
+        CheckpointError: `path` is not the run folder of a transfer.
     """
     file = path / MATCHER_NAME
     if not file.exists():

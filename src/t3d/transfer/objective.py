@@ -1,4 +1,4 @@
-"""Learning without labels: do these pictures and this clip match?"""
+"""The objective of `t3d transfer`: do these frames and this clip match?"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -26,21 +26,21 @@ from t3d.video.transforms import normalise
 from t3d.workers import iterate
 
 TEMPERATURE = 0.07
-"""Of the contrastive loss (van den Oord et al. 2018, arXiv:1807.03748; the value is that of many later works)."""
+"""Temperature of the contrastive loss (van den Oord et al. 2018, arXiv:1807.03748; a common value)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matching:
-    """Cross entropy of the pairs, matches and mismatches weighing alike; an `Objective`.
+    """Cross entropy of the pairs, with equal weight of matches and mismatches; an `Objective`.
 
-    Source: Diba et al. 2017, arXiv:1711.08200, section 3.2. Their ratio is not stated there.
+    Source: Diba et al. 2017, arXiv:1711.08200, section 3.2. The paper does not state the ratio.
     """
 
     pixels: PixelSpec
     teacher: FrozenTeacher | None = None
-    """Runs on the pictures of a batch; None where the batch holds its features."""
+    """Runs on the images of a batch; None if the batch contains its features."""
     in_batch: bool = True
-    """Each clip also meets the first teacher view of the next clip of another video in its batch."""
+    """Also pair each clip with the first teacher view of the next clip of another video in the batch."""
     contrastive: float = 0.0
     compiled: bool = False
     """The network is: it is not to be compiled anew for every number of pairs, which depends on the batch."""
@@ -48,13 +48,13 @@ class Matching:
     clip_norm: float | None = None
     skip_bad_videos: bool = False
     computing: Callable[[torch.device], AbstractContextManager[object]] = nullcontext
-    """Entered around the network, whenever it computes."""
+    """Context entered around every call of the network."""
 
     def compute_loss(self, model: nn.Module, batch: PairBatch, device: torch.device) -> LossOutput:
-        """Summed loss of the clips, and how many of them got right answers, in shares of their pairs.
+        """Summed loss and number of correct answers of the clips; a clip counts by the fraction of its correct pairs.
 
         Raises:
-            DataError: A batch to learn from has been left with a single clip.
+            DataError: A training batch has a single clip left.
         """
         if model.training and batch.num_clips < 2:
             raise DataError(_why_alone(batch))
@@ -75,7 +75,7 @@ class Matching:
         return LossOutput(loss, float(((logits.argmax(dim=1) == matches) * weights).sum()))
 
     def _features(self, teacher_views: Tensor) -> Features:
-        """What the teacher says about the teacher views (B, R, ...), as rows (B * R, D)."""
+        """Teacher features (B * R, D) of the teacher views (B, R, ...)."""
         flat = teacher_views.flatten(0, 1)
         if self.teacher is None:
             return flat
@@ -111,9 +111,9 @@ def pairs_of(
 def contrastive_loss(
     motion: Float[Tensor, "B E"], appearance: Float[Tensor, "B E"], videos: Int64[Tensor, " B"]
 ) -> Float[Tensor, ""]:
-    """Mean cross entropy of finding the view of a clip among all of the batch, and the clip of a view.
+    """Symmetric contrastive loss: cross entropy of clip to view and of view to clip over the batch.
 
-    Other clips of the same video are left out. Source: Radford et al. 2021, arXiv:2103.00020, section 2.3.
+    Other clips of the same video are masked. Source: Radford et al. 2021, arXiv:2103.00020, section 2.3.
     """
     similarities = F.normalize(motion, dim=1) @ F.normalize(appearance, dim=1).T / TEMPERATURE  # (B, B)
     same = (videos[:, None] == videos[None, :]) & ~torch.eye(len(videos), dtype=torch.bool, device=videos.device)
@@ -123,11 +123,11 @@ def contrastive_loss(
 
 
 class MatchingValidator:
-    """Matching on held-out videos: each place with its own view and with one of another video, drawn once for all.
+    """Matching on held-out videos: each place with its own view and with one of another video, drawn once.
 
     Args:
-        pairs: Held-out places that come with both teacher views, augmented as in training.
-        objective: Computes loss and right answers.
+        pairs: Held-out places with both teacher views, augmented as in training.
+        objective: Computes loss and correct answers.
         batch_size: Places of a batch.
         num_workers: Processes that decode.
     """
@@ -140,7 +140,7 @@ class MatchingValidator:
 
     @torch.no_grad()
     def __call__(self, learner: Learner) -> tuple[float, float]:
-        """Mean loss and share of right answers, over all processes; what cannot be decoded is left out."""
+        """Mean loss and accuracy over all processes; undecodable clips are left out."""
         fabric = learner.fabric
         network = learner.result.eval()
         share_statistics(network, fabric)
@@ -174,14 +174,14 @@ def _why_alone(batch: PairBatch) -> str:
 
 
 def _balanced(matches: Int64[Tensor, " P"], num_clips: int) -> Float[Tensor, " P"]:
-    """Weights that sum up to the clips, half of it for matches where there are both kinds."""
+    """Weights that sum to the number of clips, half of it for matches if both kinds occur."""
     counts = torch.bincount(matches, minlength=2)
     kinds = int((counts > 0).sum())
     return (num_clips / kinds / counts.clamp(min=1))[matches]
 
 
 def _next_of_another_video(videos: Int64[Tensor, " B"]) -> Int64[Tensor, " B"]:
-    """For each row the next one, going round, of another video; -1 where there is none."""
+    """Index of the next row (cyclic) of another video for each row; -1 if there is none."""
     rows = torch.arange(len(videos))
     distances = (rows[None, :] - rows[:, None]) % len(videos)
     distances = distances.masked_fill(videos[:, None] == videos[None, :], len(videos))

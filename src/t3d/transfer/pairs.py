@@ -1,7 +1,7 @@
-"""Clips and the pictures a teacher sees of them, matching or not, as a torch dataset.
+"""Pairs of clips and teacher views, matching or not, as a torch dataset.
 
-A teacher view of a clip is what the teacher sees of it (pictures of its frames), or their averaged features.
-Each random choice is a function of (seed, epoch, index), as in `t3d.data.clips`.
+A teacher view of a clip is the teacher's input (images of its frames) or the averaged features. Each random choice is a
+function of (seed, epoch, index), as in `t3d.data.clips`.
 """
 
 from collections.abc import Sequence
@@ -24,32 +24,32 @@ from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec
 from t3d.video.transforms import train_view
 
 Draw = Literal["own", "independent", "both"]
-"""Whose teacher view a clip comes with: its own; its own or, every other time, that of another video; both of them."""
+"""Teacher views that come with a clip: its own; its own or one of another video in turn; both."""
 
 Pictures = UInt8[Tensor, "C X height width"]
-"""A teacher view that is not features yet, in sizes of its own."""
+"""Images for the teacher, in its own size."""
 
 LEFT_OUT = -1
-"""In `PairBatch.matches`: a teacher view that takes no part, for there was none of its kind."""
+"""Value in `PairBatch.matches` of a teacher view that is not used, because there was none of its kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A piece of video to learn from."""
+    """A position in a video to train on."""
 
     sample: Sample
     start: int | None = None
-    """First frame of the only clip that is taken here; None takes one anywhere."""
+    """First frame of its only clip; None takes clips anywhere."""
 
 
 class Pair(NamedTuple):
-    """A clip, teacher views of it or of others, and which of them match it."""
+    """A clip, teacher views of it or of other clips, and which of them match."""
 
     clip: Clip
     teacher_views: Tensor
     """(R, D) features, or (R, C, X, H, W) pictures, uint8."""
     matches: Tensor
-    """(R,): 1 where the teacher view is the clip's own, 0 where it is another's, else `LEFT_OUT`."""
+    """(R,): 1 for the clip's own teacher view, 0 for another's, else `LEFT_OUT`."""
     video: int
     """Equal for clips of one group."""
 
@@ -71,23 +71,23 @@ class PairBatch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LivePictures:
-    """How the teacher's pictures are cut when it runs beside the student: random crops, as in the paper."""
+    """Cropping of a live teacher's images: random crops, as in the paper."""
 
     pixels: PixelSpec
     num_pictures: int
 
 
 class PairClips(Dataset[Pair | str]):
-    """A clip of a place and the teacher views to compare it with; an error's text where a video cannot be decoded.
+    """A clip of a place and its teacher views; the text of the error if a video cannot be decoded.
 
     Args:
-        places: Where clips are taken, those of one group side by side.
-        teacher_views: Features (places, D) of the teacher, or how to cut pictures for it.
-        draw: Whose teacher view comes with a clip.
+        places: Positions of clips, those of one group adjacent.
+        teacher_views: Features (places, D) of the teacher, or how to crop images for it.
+        draw: Which teacher views come with a clip.
         hard: Add a teacher view at another time of the same video.
-        clip: Frames of a clip; shuffled, if it says so, for the student only.
-        pixels: What the student sees.
-        augment: How its view of a clip varies.
+        clip: Frames of a clip; `order` applies to the student only.
+        pixels: Preprocessing of the student.
+        augment: Augmentation of the student's clips.
         open_video: Opens a path.
         seed: Of every choice.
     """
@@ -145,7 +145,7 @@ class PairClips(Dataset[Pair | str]):
         return views, matches
 
     def _view_of(self, index: int, frames: Frames | None, generator: torch.Generator) -> Tensor:
-        """The teacher view of a place; its frames where they are decoded already."""
+        """The teacher view of a place, from frames if they are already decoded."""
         if isinstance(self.teacher_views, Tensor):
             return self.teacher_views[index]
         if frames is None:
@@ -163,7 +163,7 @@ class PairClips(Dataset[Pair | str]):
         return self._view_of(draw if draw < first else draw + last - first, None, generator)
 
     def _view_of_another_time(self, index: int, start: int, generator: torch.Generator) -> Tensor | None:
-        """A teacher view of the same video that shares no frame with the clip; None where it is too short."""
+        """A teacher view of the same video without common frames with the clip; None if the video is too short."""
         if isinstance(self.teacher_views, Tensor):
             name = self.places[index].sample.name
             others = [other for other in self._neighbours(index) if self.places[other].sample.name == name]
@@ -198,7 +198,7 @@ class PairClips(Dataset[Pair | str]):
 
 
 def collate_pairs(items: Sequence[Pair | str]) -> PairBatch:
-    """Stack what could be decoded; name what could not."""
+    """Stack decoded items; list the errors of the others."""
     good = [item for item in items if not isinstance(item, str)]
     failures = [item for item in items if isinstance(item, str)]
     if not good:
@@ -214,6 +214,6 @@ def _number_groups(places: Sequence[Place]) -> tuple[list[int], list[tuple[int, 
     """The number of each place's group, and the first place of each group with the first after it."""
     numbers: dict[str, int] = {}
     videos = [numbers.setdefault(place.sample.group, len(numbers)) for place in places]
-    assert videos == sorted(videos)  # places of one group lie side by side
+    assert videos == sorted(videos)  # places of one group are adjacent
     firsts = [index for index, number in enumerate(videos) if index == 0 or videos[index - 1] != number]
     return videos, list(zip(firsts, [*firsts[1:], len(places)], strict=True))

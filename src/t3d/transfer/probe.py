@@ -1,4 +1,4 @@
-"""What a frozen network is worth: nearest neighbours and a linear classifier on its features of whole videos."""
+"""Evaluate a frozen network: nearest neighbours and a linear classifier on its features of whole videos."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ from t3d.video.spec import ViewSpec
 
 NUM_NEIGHBOURS = 5
 L2_PENALTY = 1e-3
-"""Of the linear classifier's weights, on standardised features; not tuned."""
+"""L2 penalty of the linear classifier on standardised features; not tuned."""
 
 
 def probe_features(
@@ -31,16 +31,16 @@ def probe_features(
     num_workers: int,
     source: OpenVideo = open_video,
 ) -> dict[str, float]:
-    """Video top-1 of both probes, taught by the training videos' features and measured on the test videos.
+    """Video top-1 of both probes, fitted on the features of the training videos and measured on the test videos.
 
-    A test video that cannot be decoded counts as wrong; such a training video is left out.
+    A test video that cannot be decoded counts as wrong; such training videos are left out.
 
     Args:
-        network: In evaluation mode; gives features instead of scores.
+        network: In evaluation mode; returns features instead of scores.
         train: Labelled.
         test: Labelled.
         card: Frames and pixels.
-        num_workers: Processes that decode.
+        num_workers: Number of decoding processes.
         source: Opens a path.
 
     Raises:
@@ -57,7 +57,7 @@ def probe_features(
 
 
 def nearest_neighbours(features: Features, labels: Int64[Tensor, " B"], queries: Float[Tensor, "Q D"]) -> Tensor:
-    """Labels (Q,) by a vote of the nearest training videos, by cosine, each with its similarity as its weight."""
+    """Labels (Q,) by a vote of the nearest training videos, weighted by their cosine similarity."""
     similarities = F.normalize(queries, dim=1) @ F.normalize(features, dim=1).T  # (Q, B)
     nearest = similarities.topk(min(NUM_NEIGHBOURS, len(features)), dim=1)
     votes = torch.zeros(len(queries), int(labels.max()) + 1)
@@ -88,7 +88,7 @@ def linear_probe(
 def _describe(
     network: nn.Module, videos: VideoList, *, card: ModelCard, num_workers: int, source: OpenVideo
 ) -> tuple[Features, Int64[Tensor, " B"]]:
-    """Mean features of the clips of each video that can be decoded, and its label."""
+    """Mean features of the clips of each decodable video, and its label."""
     found = [
         (video.scores, video.sample.label)
         for video in score_videos(

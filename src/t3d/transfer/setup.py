@@ -1,4 +1,4 @@
-"""What a transfer learns from: every clip with cached or live teacher views, in places of videos; and the student."""
+"""Data of a transfer: clips with cached or live teacher views; and student with matcher."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from t3d.transfer.pairs import PairClips, Place
 from t3d.transfer.teacher_cache import TeacherCache, identity_of
 
 STATISTICS = "colour_statistics"
-"""The control: mean and standard deviation of each colour stand for teacher and student."""
+"""Name of the control that replaces teacher and student by mean and standard deviation of each colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def match_with(student: nn.Module, *, teacher_features: int, matcher_norm: bool)
 
 
 def live_places(videos: VideoList) -> list[Place]:
-    """One place a video, of which every epoch takes another clip."""
+    """One place per video; every epoch takes another clip of it."""
     return [Place(sample=sample) for sample in _by_group(videos.samples)]
 
 
@@ -45,9 +45,9 @@ def cached_places(cache: TeacherCache, videos: VideoList, *, skipped: Sequence[s
     """The places of all windows in the cache, and their features (places, D).
 
     Args:
-        cache: Filled.
-        videos: Those that are not in the cache are left out.
-        skipped: Why they are not, for the message.
+        cache: Filled cache.
+        videos: Those without features in the cache are left out.
+        skipped: Reasons why features are missing, for the message.
 
     Raises:
         DataError: Fewer than two groups are left.
@@ -57,7 +57,7 @@ def cached_places(cache: TeacherCache, videos: VideoList, *, skipped: Sequence[s
     for sample in _by_group(videos.samples):
         try:
             video = cache.get(identity_of(sample))
-        except DecodeError:  # named when the cache was filled
+        except DecodeError:  # reported when the cache was filled
             continue
         if video is not None:
             places.extend(Place(sample=sample, start=start) for start in video.starts)
@@ -73,7 +73,7 @@ def cached_places(cache: TeacherCache, videos: VideoList, *, skipped: Sequence[s
 
 
 def exchange(places: Sequence[Place], seed: int) -> Tensor:
-    """A permutation for the control: each place gets the view of a place of another group, where those suffice."""
+    """A permutation for the control: each place gets the view of a place of another group, if there are enough."""
     members: dict[str, list[int]] = {}
     for index, place in enumerate(places):
         members.setdefault(place.sample.group, []).append(index)

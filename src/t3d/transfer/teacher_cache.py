@@ -1,4 +1,4 @@
-"""Teacher features of fixed windows, computed once and kept in one small database per teacher and kind of window."""
+"""Cache of teacher features of fixed windows: one SQLite file per teacher and kind of window."""
 
 import hashlib
 import json
@@ -38,29 +38,29 @@ _TABLES = """
 """
 
 Progress = Callable[[int, int], None]
-"""Called with the videos done and the videos there are to do."""
+"""Called with the number of videos done and in all."""
 
 Cache = TypeVar("Cache", bound="TeacherCache")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CachedVideo:
-    """What the teacher saw in one video, or in one piece of one."""
+    """Teacher features of one video, or of one clip of a list."""
 
     starts: tuple[int, ...]
     """First frame of each window, counted from the start of the file."""
     features: Features
-    """(windows, D), float32: the mean over the pictures of each window."""
+    """(windows, D), float32: the mean over the images of each window."""
 
 
 def cache_facts(teacher: FrozenTeacher, *, clip: ClipSpec, num_pictures: int, most: int) -> dict[str, Any]:
-    """All that the features of a video depend on besides its file, as JSON values.
+    """Everything the features depend on besides the video, as JSON values.
 
     Args:
-        teacher: The network that looks.
+        teacher: The teacher.
         clip: Frames of a window.
-        num_pictures: Pictures of a window that the teacher sees, evenly spaced.
-        most: Windows of a video at most.
+        num_pictures: Number of evenly spaced frames of a window that the teacher sees.
+        most: Maximum number of windows of a video.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -75,12 +75,12 @@ def cache_facts(teacher: FrozenTeacher, *, clip: ClipSpec, num_pictures: int, mo
 
 
 def cache_name(facts: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that differ where any of the facts does."""
+    """Hash of the facts, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def identity_of(sample: Sample) -> str:
-    """Name a video and its state, as JSON: resolved path, bytes, time of its last change, start and end.
+    """Identity of a video and its state, as JSON: resolved path, size, modification time, start and end.
 
     Raises:
         DecodeError: There is no such file.
@@ -94,19 +94,19 @@ def identity_of(sample: Sample) -> str:
 
 
 class TeacherCache:
-    """One file of features; every video is written whole or not at all, so that it may be killed at any time.
+    """One file of features. A video is written completely or not at all, so the process may be killed at any time.
 
-    SQLite with a rollback journal, for network file systems too. A connection belongs to the process that made it.
+    SQLite with a rollback journal, which also works on network file systems. Use it only in the process that opened it.
 
     Args:
-        path: The file, created where it does not exist; so is its folder.
-        facts: What `cache_facts` said.
+        path: The file; created if it does not exist, with its folder.
+        facts: From `cache_facts`.
 
     Attributes:
-        damaged: Rows that were found damaged, and removed.
+        damaged: Number of damaged rows that were removed.
 
     Raises:
-        CheckpointError: The file is something else, belongs to other facts, or cannot be opened.
+        CheckpointError: The file is not a cache, belongs to other facts, or cannot be opened.
     """
 
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
@@ -133,11 +133,11 @@ class TeacherCache:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the cache is of no use afterwards."""
+        """Close the file; the cache cannot be used afterwards."""
         self._connection.close()
 
     def get(self, identity: str) -> CachedVideo | None:
-        """The features of a video, or None where they have to be computed; a damaged row is removed and counted.
+        """The features of a video, or None if they must be computed; a damaged row is removed and counted.
 
         Raises:
             CheckpointError: The file cannot be read.
@@ -154,7 +154,7 @@ class TeacherCache:
             return video
 
     def add(self, identity: str, starts: Sequence[int], features: Features) -> None:
-        """Keep the features (windows, D) of a video; they are on disk when this returns.
+        """Store the features (windows, D) of a video; they are on disk when this returns.
 
         Raises:
             CheckpointError: The file cannot be written.
@@ -211,26 +211,26 @@ def fill_cache(
     source: OpenVideo = open_video,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Compute the features that a cache lacks; may be stopped at any time and called again.
+    """Compute missing features; may be stopped at any time and called again.
 
-    The teacher sees one window at a time, so that no digit depends on what was in the cache before. Only this process
+    The teacher sees one window at a time, so that results do not depend on what was cached before. Only this process
     writes; workers decode.
 
     Args:
-        cache: Its facts say which windows and pictures are looked at.
-        teacher: The one the cache was made for.
-        samples: Videos; what is already there is not computed again.
-        num_workers: Processes that decode; 0 decodes here.
-        device: Where the teacher is.
+        cache: Its facts define windows and images.
+        teacher: The teacher of the cache.
+        samples: Videos; those in the cache are skipped.
+        num_workers: Processes that decode; 0 decodes in this process.
+        device: Device of the teacher.
         source: Opens a path.
-        progress: Told after every video.
+        progress: Called after every video.
 
     Returns:
-        One line for each video that could not be decoded; nothing is kept of it, so that it is tried again next time.
+        One line for each undecodable video; nothing of it is stored, so that it is tried again next time.
 
     Raises:
         CheckpointError: The cache cannot be written.
-        ConfigError: The teacher gives no finite numbers.
+        ConfigError: The teacher returns values that are not finite.
     """
     assert cache.facts["fingerprint"] == teacher.fingerprint
     missing, errors = _missing(cache, samples)
@@ -247,7 +247,7 @@ def fill_cache(
 
 
 def _missing(cache: TeacherCache, samples: Sequence[Sample]) -> tuple[dict[str, Sample], list[str]]:
-    """What is not in the cache, by identity; and a line for each file that cannot be found."""
+    """Videos not in the cache, by identity; and a line for each missing file."""
     missing: dict[str, Sample] = {}
     errors = []
     for sample in samples:
@@ -279,7 +279,7 @@ def _decode(
 def _whole_videos(
     windows: Iterable[Window], teacher: FrozenTeacher, device: torch.device | str
 ) -> Iterator[tuple[int, CachedVideo | str]]:
-    """Position in the list and features of each video whose last window has been seen; or why there are none."""
+    """Position in the list and features of each completed video; or the error."""
     collected: dict[int, list[tuple[int, Tensor]]] = {}
     for window in windows:
         if window.pictures is None:
@@ -299,5 +299,5 @@ def _checksum(identity: str, starts: str, features: bytes) -> int:
 
 
 def _lenient(text: bytes) -> str:
-    """Read damaged text too; its checksum tells."""
+    """Decode damaged text without an error; the checksum detects it."""
     return text.decode(errors="replace")

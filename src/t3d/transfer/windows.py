@@ -1,4 +1,4 @@
-"""Which windows of a video a teacher looks at, and the pictures it sees of them."""
+"""Windows of a video that a teacher sees, and their images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from t3d.video.transforms import centre_view
 
 
 def window_starts(video_length: int, spec: ClipSpec, most: int) -> list[int]:
-    """First frames of windows that do not overlap: one in the middle of each of equal parts of the video.
+    """First frames of non-overlapping windows, centred in equal parts of the video.
 
-    A video shorter than the span has one window, from frame 0. For a piece of a file, give the piece's length and add
-    its first frame to the answer.
+    A video shorter than the span has one window, from frame 0. For a clip of a file, pass the clip's length and add its
+    first frame to the result.
 
     Args:
-        video_length: Frames of the video or piece.
+        video_length: Frames of the video or clip.
         spec: Frames of a window.
-        most: Windows wanted; a video too short for them gives as many as fit.
+        most: Maximum number of windows; short videos have as many as fit.
 
     Raises:
         ConfigError: `most` is below 1.
@@ -37,22 +37,22 @@ def window_starts(video_length: int, spec: ClipSpec, most: int) -> list[int]:
 
 
 def window_frames(first: int, video_length: int, spec: ClipSpec) -> ClipFrames:
-    """Frames of the window that starts at `first`; where the video ends too early, its short policy fills up.
+    """Frames of the window that starts at `first`; if the video ends too early, `spec.short` applies.
 
     Args:
         first: First frame of the window, counted from the start of the file.
-        video_length: Frames of the file; for a piece of it, the number of the first frame after the piece.
+        video_length: Frames of the file; for a clip of it, the index of the first frame after the clip.
         spec: Frames of a window.
 
     Raises:
-        DecodeError: The window starts behind the last frame.
+        DecodeError: The window starts after the last frame.
     """
     rest = min(video_length - first, spec.span)
     return first + uniform_clips(rest, spec, 1)[0]
 
 
 def picture_positions(num_frames: int, num_pictures: int) -> list[int]:
-    """Evenly spaced positions in a clip, each in the middle of its part; all of them where enough are wanted.
+    """Evenly spaced positions in a clip, centred in equal parts; at most all of them.
 
     Raises:
         ConfigError: `num_pictures` is below 1.
@@ -65,7 +65,7 @@ def picture_positions(num_frames: int, num_pictures: int) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The pictures of one window; or why there are none."""
+    """The images of one window, or the error."""
 
     index: int
     """Position of the video in the list."""
@@ -74,7 +74,7 @@ class Window:
     pictures: Clip | None
     """(C, pictures, H, W)."""
     num_windows: int
-    """Windows of the whole video."""
+    """Number of windows of the video."""
     error: str = ""
 
 
@@ -82,11 +82,11 @@ class WindowPictures(IterableDataset[Window]):
     """All windows of all videos, one at a time; worker k of n reads videos k, k + n, ...
 
     Args:
-        samples: Videos, or pieces of some.
+        samples: Videos, or clips of a list.
         clip: Frames of a window.
-        pixels: How pictures are resized and cropped.
-        num_pictures: Pictures of each window.
-        most: Windows of each video at most.
+        pixels: Resizing and cropping of images.
+        num_pictures: Images per window.
+        most: Maximum number of windows of a video.
         open_video: Opens a path.
     """
 

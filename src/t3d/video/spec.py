@@ -12,7 +12,7 @@ FrameOrder = Literal["forward", "shuffled"]
 Consensus = Literal["mean", "max", "top-k"]
 
 _SMALLEST_FOR_FLOW = 16
-"""OpenCV 5.0 writes beyond its memory where it looks for flow in smaller pictures."""
+"""In pixels; OpenCV 5.0 writes out of bounds when it computes the flow of smaller frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ClipSpec:
     num_frames: Annotated[int, at_least(1)] = 32
     """Frames the network sees in one clip."""
     frame_stride: Annotated[int, at_least(1)] = 1
-    """Distance between two of them, in frames of the video."""
+    """Distance between two frames of a clip, in frames of the video."""
     short: ShortPolicy = "loop"
     """A video shorter than the span starts again (loop) or repeats its last frame (hold)."""
     order: FrameOrder = "forward"
@@ -43,25 +43,24 @@ class ClipSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelSpec:
-    """How pictures become network input: resized, cropped, normalised."""
+    """From frames to network input: resize, crop, normalise."""
 
     resize: Annotated[int, at_least(1)] = 256
     """Short side in pixels (`short`), or both sides (`exact`), before cropping."""
     resize_mode: Literal["short", "exact"] = "short"
     """Keep the aspect ratio, or squash to a square."""
     crop_size: Annotated[int, at_least(1)] = 224
-    """Edge of the square the network sees, in pixels."""
+    """Edge of the square input, in pixels."""
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
-    """Subtracted from red, green and blue, as fractions of 255."""
+    """Mean of red, green and blue to subtract, as fractions of 255."""
     std: Annotated[tuple[float, float, float], above(0)] = (0.225, 0.225, 0.225)
-    """What the differences are divided by, as fractions of 255."""
+    """Standard deviation to divide by, as fractions of 255."""
     modality: Literal["rgb", "difference", "flow"] = "rgb"
-    """What the network sees: pictures, the change from each frame to the next, or how far each pixel moves to it."""
+    """Input of the network: frames, differences of each frame to the next, or optical flow to the next."""
     flow_method: Literal["dis", "farneback"] = "dis"
     """How motion is found (--modality flow)."""
     flow_bound: Annotated[float, above(0, 1)] = 0.08
-    """Largest motion from one frame to the next that is told from larger ones, as a share of the short side; 0.08 are
-    20 pixels of 256."""
+    """Largest motion between frames that the scale represents, as a fraction of the short side; 0.08 is 20 of 256."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -78,13 +77,13 @@ class PixelSpec:
 
     @property
     def channels(self) -> int:
-        """Of a frame the network sees: three colours, or the two directions of motion."""
+        """Channels of the input: three colours, or two directions of motion."""
         return 2 if self.modality == "flow" else 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSpec:
-    """How a training view may differ from the plain one; drawn once for all frames of a clip.
+    """Random augmentation of training clips; drawn once for all frames of a clip.
 
     Source: Diba et al. 2017, arXiv:1711.08200, section 4: crops at the four corners or the centre, flips with p 0.5.
     """
@@ -98,11 +97,11 @@ class AugmentSpec:
     brightness: Annotated[float, at_least(0)] = 0.0
     """Brightness is multiplied by a factor drawn from 1 - x to 1 + x."""
     contrast: Annotated[float, at_least(0)] = 0.0
-    """Contrast, likewise."""
+    """Contrast is changed in the same way."""
     saturation: Annotated[float, at_least(0)] = 0.0
-    """Saturation, likewise."""
+    """Saturation is changed in the same way."""
     hue: Annotated[float, between(0, 0.5)] = 0.0
-    """Hue is turned by up to this share of the circle, either way."""
+    """Hue is rotated by up to this fraction of the circle, either way."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -112,18 +111,18 @@ class AugmentSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSpec:
-    """Which views of a video are scored, and how many at once."""
+    """Views of a video to score, and how many at once."""
 
     clips: Annotated[int | None, at_least(1)] = None
-    """Evenly spaced clips of each video; left out, one clip after the other, as in the paper."""
+    """Number of evenly spaced clips of each video; default: non-overlapping clips, as in the paper."""
     step: Annotated[int | None, at_least(1)] = None
-    """Frames from the start of a clip to that of the next; left out, the clip's span, so that none overlap."""
+    """Frames from the start of a clip to that of the next; default: the clip's span, so that none overlap."""
     segments: Annotated[int | None, at_least(1)] = None
-    """The centred clip of each of so many equal segments; left out, those of a training with --segments."""
+    """Score the centred clip of each of this number of equal segments; default: those of the training."""
     crops: Literal[1, 3] = 1
     """The centre crop, or three along the longer side."""
     batch_size: Annotated[int, at_least(1)] = 8
-    """Views scored at once, of one video or of several; with 1, no digit depends on what else is scored."""
+    """Views scored at once, of one or several videos; 1 makes scores independent of the batch, to the bit."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -142,17 +141,17 @@ class ViewSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSpec:
-    """Clips of a video that share the weights and are judged together, and how their logits become those of the video.
+    """Temporal segments: several clips of a video with shared weights, and the consensus of their logits.
 
     Source: Wang et al. 2016 (temporal segment networks), arXiv:1608.00859, section 3.1.
     """
 
     segments: Annotated[int, at_least(1)] = 1
-    """Clips of each video in one pass, one from each of so many equal segments (TSN), for as much memory; 1 is off."""
+    """Clips of each video in one pass, one per equal segment (TSN); memory grows with it; 1 is off."""
     consensus: Consensus = "mean"
-    """What becomes of the segments' logits, class by class: their mean, the highest, or a weighted mean of a few."""
+    """Consensus of the segments' logits per class: mean, maximum, or weighted mean of the highest."""
     consensus_top: Annotated[int, at_least(1)] = 2
-    """How many the top-k are; their weights fall linearly from k to 1."""
+    """The k of top-k; the weights fall linearly from k to 1."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -172,7 +171,7 @@ class SegmentSpec:
         return f"weighted top {self.consensus_top}" if self.consensus == "top-k" else self.consensus
 
     def resolve(self, views: ViewSpec) -> ViewSpec:
-        """The views that are scored: those asked for; where none are, the segments of the training."""
+        """The views to score: those given, otherwise the segments of the training."""
         if self.enabled and views.clips is views.step is views.segments is None:
             return replace(views, segments=self.segments)
         return views
@@ -196,7 +195,7 @@ class PreparedForm:
             "crf": str(self.crf),
             "preset": "veryfast",
             "tune": "fastdecode",
-            "bf": "0",  # `t3d.video.packets` need not read a file whose pictures are stored in the order shown
+            "bf": "0",  # `t3d.video.packets` need not read a file whose frames are stored in display order
             "g": str(self.keyframes),
             "x264-params": "scenecut=0:threads=1:lookahead-threads=1",
         }

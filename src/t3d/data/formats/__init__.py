@@ -1,6 +1,6 @@
-"""The table of dataset formats, and how a dataset is recognised and read by it.
+"""The table of dataset formats, recognising a format, and reading a dataset.
 
-A new format is a file beside this one with `recognise` and `read`, and a row of `FORMATS`.
+A new format is a file in this folder with `recognise` and `read`, and a row of `FORMATS`.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from t3d.data.samples import Subset, VideoList
 from t3d.errors import DataError
 
 
-@runtime_checkable  # so that annotations can be checked at run time
+@runtime_checkable  # for run-time type checks
 class Read(Protocol):
     """Lists the videos of one subset."""
 
@@ -24,21 +24,21 @@ class Read(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How to recognise and read one layout of videos and lists; the texts are Markdown, for docs and messages."""
+    """One dataset format; texts are Markdown, for docs and messages."""
 
     recognised_by: str
-    """What must lie there."""
+    """Files by which it is recognised."""
     splits: str
-    """Where training, validation and test come from."""
+    """Source of the splits."""
     groups: str
-    """What tells which videos must not be separated by a split."""
+    """Source of the groups, which a split must not divide."""
     recognise: Callable[[Path], bool]
     """Whether the folder or file has this format."""
     read: Read
     list_files: Callable[[Path], dict[str, Path]] = lambda root: {}
-    """Files that a copy of the dataset needs beside its videos, by their places in its folder."""
+    """Files besides videos that a copy of the dataset needs, by their paths in its folder."""
     rows: Callable[[Path], tuple[Path, list[Row]]] | None = None
-    """Where one table names all videos and pieces: its file, and its rows, which have a column `path`."""
+    """For formats with one table of all videos and clips: its file and its rows, which have a column `path`."""
 
 
 FORMATS: dict[str, Format] = {
@@ -89,7 +89,7 @@ def recognise(root: Path) -> str:
     """Name of the first format that fits.
 
     Raises:
-        DataError: There is nothing at `root`, or none fits.
+        DataError: `root` does not exist, or no format fits.
     """
     _require(root)
     for name, form in FORMATS.items():
@@ -104,13 +104,13 @@ def load_videos(root: Path, *, subset: Subset, split: int = 1, format: str | Non
 
     Args:
         root: The folder the dataset was unpacked into, or a CSV or Parquet file.
-        subset: Which part.
-        split: Number of the published split, or of the fold where none is published; from 1.
-        format: Name in `FORMATS`; left out, it is recognised.
+        subset: Training, validation or test.
+        split: Number of the published split, or of the fold if none is published; from 1.
+        format: Name in `FORMATS`; by default it is recognised.
 
     Raises:
-        NoSuchSubsetError: The dataset has no such part; validation can be carved from training.
-        DataError: The dataset is not recognised, a list is malformed, or none of its videos is there.
+        NoSuchSubsetError: The dataset has no such subset; validation can be held out of training.
+        DataError: The dataset is not recognised, a list is malformed, or all of its videos are missing.
     """
     if format is not None and format not in FORMATS:
         raise DataError(f"unknown format {format!r}; choose from {', '.join(FORMATS)}")
@@ -119,10 +119,10 @@ def load_videos(root: Path, *, subset: Subset, split: int = 1, format: str | Non
 
 
 def warn_of_missing(videos: VideoList, root: Path) -> VideoList:
-    """The same list, with a warning where some of its videos are not there.
+    """Add a warning to a list if some of its videos are missing.
 
     Raises:
-        DataError: None of them is there, or the list is empty.
+        DataError: All of them are missing, or the list is empty.
     """
     if videos.samples and videos.missing:
         total = len(videos.samples) + len(videos.missing)

@@ -1,4 +1,4 @@
-"""A folder of videos for each class, with or without train, validation and test folders above them."""
+"""One folder of videos per class, with or without train, validation and test folders above them."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from t3d.errors import DataError
 
 
 def recognise(root: Path) -> bool:
-    """Whether the folder holds folders of videos, at once or below train, validation and test folders."""
+    """Whether the folder has subfolders of videos, directly or in train, validation and test folders."""
     return bool(subset_folders(root)) or any(videos_in(root / name) for name in folders_in(root))
 
 
 def read(root: Path, subset: Subset, *, split: int) -> VideoList:
-    """Videos of one subset: of its folder, or of fold `split` where there are no such folders.
+    """Videos of one subset: of its folder, or of fold `split` if there are no such folders.
 
     Raises:
         NoSuchSubsetError: There is no folder for the subset.
-        DataError: No folder holds videos, or a class to be tested has no training video.
+        DataError: No folder has videos, or a test class has no training video.
     """
     parts = subset_folders(root)
     if parts:
@@ -39,10 +39,10 @@ def read(root: Path, subset: Subset, *, split: int) -> VideoList:
 
 
 def subset_folders(root: Path) -> dict[Subset, Path]:
-    """The folders of training, validation and test videos, if the folder is so divided.
+    """The folders of training, validation and test videos, if there are any.
 
     Raises:
-        DataError: Two folders are named for one subset.
+        DataError: Two folders have names of the same subset.
     """
     result: dict[Subset, Path] = {}
     for name in folders_in(root):
@@ -73,7 +73,7 @@ def _load_part(root: Path, parts: dict[Subset, Path], subset: Subset, *, split: 
 
 
 def _classes(folder: Path) -> dict[str, list[str]]:
-    """Class to file names; folders without videos are no classes."""
+    """From class to file names; folders without videos are ignored."""
     found = {name: videos_in(folder / name) for name in folders_in(folder)}
     return {name: videos for name, videos in found.items() if videos}
 

@@ -19,12 +19,12 @@ _OFFICIAL_COUNTS = {"train": 3570, "test": 1530}
 
 
 def recognise(root: Path) -> bool:
-    """Whether there are lists in HMDB51's format in the folder, or beside it with one of its classes in it."""
+    """Whether the folder has lists in HMDB51's format, or such lists are beside it and it has one of their classes."""
     return _lists_folder(root) is not None
 
 
 def list_files(root: Path) -> dict[str, Path]:
-    """The lists, by their places in the folder of the dataset."""
+    """The lists, by their paths in the folder of the dataset."""
     folder = _lists_folder(root)
     return {} if folder is None else {f"{_LISTS}/{name}": folder / name for name in entries(folder)}
 
@@ -54,14 +54,14 @@ def read(root: Path, subset: Subset, *, split: int) -> VideoList:
 
 
 def read_hmdb51_list(lists: Path, subset: Subset, *, split: int) -> tuple[tuple[str, ...], tuple[Sample, ...]]:
-    """Read the lists of one split; no video is looked for.
+    """Read the lists of one split, without looking for videos.
 
     Returns:
-        Labels by alphabet, and samples whose paths are relative to the folder of the classes.
+        Sorted labels, and samples with paths relative to the folder of the classes.
 
     Raises:
-        NoSuchSubsetError: Validation is asked for; the lists have train and test only.
-        DataError: No such split, a class without its list, a malformed line, or other counts than the published ones.
+        NoSuchSubsetError: For validation; the lists have train and test only.
+        DataError: No such split, a missing list, a malformed line, or counts that differ from the published ones.
     """
     if subset == "validation":
         raise NoSuchSubsetError(f"{lists}: no validation list in this format; carve validation videos from training")

@@ -1,6 +1,6 @@
-"""Kinetics-400, 600 and 700: the published CSV lists, or folders of trimmed videos for each class.
+"""Kinetics-400, 600 and 700: the published CSV lists, or one folder of trimmed videos per class.
 
-Files are named `<youtube id>_<start>_<end>` with six digits each; videos that have vanished from the web are reported.
+Files are named `<youtube id>_<start>_<end>` with six digits each; missing videos are reported.
 
 Source: Kay et al. 2017, arXiv:1705.06950; Carreira et al. 2018, arXiv:1808.01340, and 2019, arXiv:1907.06987.
 """
@@ -21,12 +21,12 @@ _COLUMNS = ("youtube_id", "time_start", "time_end")
 
 
 def recognise(root: Path) -> bool:
-    """Whether the folder holds Kinetics' lists, or train and validation folders of files named like Kinetics'."""
+    """Whether the folder has Kinetics' lists, or train and validation folders of files named like Kinetics'."""
     return bool(_lists(root)) or any(_named_like_kinetics(part) for part in folder.subset_folders(root).values())
 
 
 def list_files(root: Path) -> dict[str, Path]:
-    """The lists, by their places in the folder of the dataset."""
+    """The lists, by their paths in the folder of the dataset."""
     return {path.relative_to(root).as_posix(): path for path in _lists(root).values()}
 
 
@@ -61,14 +61,14 @@ def read(root: Path, subset: Subset, *, split: int) -> VideoList:
 
 
 def read_kinetics_list(path: Path, *, train_list: Path | None = None) -> tuple[tuple[str, ...], tuple[Sample, ...]]:
-    """Read one published list; no video is looked for.
+    """Read one published list, without looking for videos.
 
     Args:
         path: The list.
-        train_list: The list that says which classes there are; left out, `path` itself.
+        train_list: The list that defines the classes; by default `path`.
 
     Returns:
-        Labels by alphabet, and samples whose paths are `label/<youtube id>_<start>_<end>.mp4`.
+        Sorted labels, and samples with paths `label/<youtube id>_<start>_<end>.mp4`.
 
     Raises:
         DataError: A column is missing, a row malformed, or the labels are withheld.

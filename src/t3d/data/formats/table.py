@@ -1,4 +1,4 @@
-"""Videos listed in a CSV or Parquet file: path, label and, if wanted, start, end, split, group and tag."""
+"""Videos listed in a CSV or Parquet file: path, label and optionally start, end, split, group and tag."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ def recognise(root: Path) -> bool:
 
 
 def read(root: Path, subset: Subset, *, split: int) -> VideoList:
-    """Videos of one subset: of those the column `split` names, or of fold `split` where there is no such column.
+    """Videos of one subset: by the column `split`, or of fold `split` if there is no such column.
 
     Paths are relative to the file. Whole numbers as labels are ordered by value.
 
     Raises:
         NoSuchSubsetError: No row belongs to the subset.
-        DataError: The file or a row is malformed, or a class to be tested has no training video.
+        DataError: The file or a row is malformed, or a test class has no training video.
     """
     path, rows = _read_table(root, required=("path", "label"))
     if "split" in rows[0].values:
@@ -35,10 +35,10 @@ def read(root: Path, subset: Subset, *, split: int) -> VideoList:
 
 
 def read_rows(root: Path) -> tuple[Path, list[Row]]:
-    """Find the file and read its rows, of which only the column `path` is checked.
+    """Find the file and read its rows; only the column `path` is checked.
 
     Raises:
-        DataError: There is no such file, it is malformed, or a row has no path or was listed before.
+        DataError: There is no such file, it is malformed, or a row has no path or is repeated.
     """
     return _read_table(root, required=("path",))
 

@@ -1,4 +1,4 @@
-"""UCF101, and any dataset that comes with lists in its format: `ucfTrainTestlist/` beside or above the class folders.
+"""UCF101, and any dataset with lists in its format: `ucfTrainTestlist/` beside or above the class folders.
 
 Source: Soomro, Zamir, Shah 2012, arXiv:1212.0402, and the annotation files published with it.
 """
@@ -20,12 +20,12 @@ _OFFICIAL_COUNTS = {
 
 
 def recognise(root: Path) -> bool:
-    """Whether there are lists in UCF101's format in the folder, or beside it with one of its classes in it."""
+    """Whether the folder has lists in UCF101's format, or such lists are beside it and it has one of their classes."""
     return _lists_folder(root) is not None
 
 
 def list_files(root: Path) -> dict[str, Path]:
-    """The lists, by their places in the folder of the dataset."""
+    """The lists, by their paths in the folder of the dataset."""
     folder = _lists_folder(root)
     return {} if folder is None else {f"{_LISTS}/{name}": folder / name for name in entries(folder)}
 
@@ -55,14 +55,14 @@ def read(root: Path, subset: Subset, *, split: int) -> VideoList:
 
 
 def read_ucf101_list(lists: Path, subset: Subset, *, split: int) -> tuple[tuple[str, ...], tuple[Sample, ...]]:
-    """Read class names and the list of one subset; no video is looked for.
+    """Read class names and the list of one subset, without looking for videos.
 
     Returns:
-        Labels in the order of `classInd.txt`, and samples whose paths are relative to the folder of the classes.
+        Labels in the order of `classInd.txt`, and samples with paths relative to the folder of the classes.
 
     Raises:
-        NoSuchSubsetError: Validation is asked for; the lists have train and test only.
-        DataError: No such split, a malformed line, an unknown class, or other counts than the published ones.
+        NoSuchSubsetError: For validation; the lists have train and test only.
+        DataError: No such split, a malformed line, an unknown class, or counts that differ from the published ones.
     """
     if subset == "validation":
         raise NoSuchSubsetError(f"{lists}: no validation list in this format; carve validation videos from training")

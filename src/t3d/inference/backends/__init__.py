@@ -1,6 +1,6 @@
-"""The backends in one table, and reading an exported file with the one that it is for.
+"""The table of inference backends, and reading an exported file with its backend.
 
-Flags, help, messages and docs take their choices from the table: a new backend is one file beside these and one row.
+Flags, help, messages and docs use the table: a new backend is one file in this folder and one row.
 """
 
 from pathlib import Path
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from t3d.models.checkpoints import ModelCard
 
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (OPENVINO, ONNX, TORCH)}
-"""By the names of `--engine`."""
+"""All backends by their name in `--engine`."""
 
 
 def backend_for_target(target: str) -> Backend:
     """The backend that `t3d export --to` names.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such target.
     """
     targets = {backend.target: backend for backend in BACKENDS.values()}
     if target not in targets:
@@ -33,13 +33,13 @@ def backend_for_target(target: str) -> Backend:
 
 
 def backend_of(path: Path) -> Backend | None:
-    """The backend that an exported file is for; None where the file is none, such as a run folder."""
+    """The backend of an exported file; None for other paths, such as a run folder."""
     suffix = path.suffix.lower()
     return next((backend for backend in BACKENDS.values() if suffix == backend.suffixes[0]), None)
 
 
 def check_engine(path: Path, *, engine: str = "auto", precision: str = "32-true") -> None:
-    """Refuse a choice that does not suit a file, before anything is read or PyTorch imported.
+    """Check that engine and precision fit a file, before it is read or PyTorch is imported.
 
     Args:
         path: A run folder, a weights file, or an exported file.
@@ -76,13 +76,13 @@ def read_export(path: Path, backend: Backend) -> "tuple[Any, ModelCard, Export]"
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; t3d export writes one, or give a run folder")
-    if not path.stat().st_size:  # a whole ONNX graph of nothing
+    if not path.stat().st_size:  # valid as an empty ONNX graph
         raise CheckpointError(f"{path}: is empty; export the weights again, or copy all of it")
     try:
         network, text = backend.read(path)
     except T3DError:
         raise
-    except Exception as error:  # each library has several types of its own
+    except Exception as error:  # every library has its own exception types
         reason = _missing_half(path, backend) or " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{path}: cannot be read ({reason}); export the weights again, or copy all of it"
@@ -91,7 +91,7 @@ def read_export(path: Path, backend: Backend) -> "tuple[Any, ModelCard, Export]"
 
 
 def backends_docs() -> str:
-    """The backends for the docs, as Markdown."""
+    """The table of backends for the docs, as Markdown."""
     head = ("`--engine`", "`t3d export --to`", "files", "precisions", "install", "what for")
     return markdown_table(head, [_docs_row(backend) for backend in BACKENDS.values()])
 
@@ -103,6 +103,6 @@ def _docs_row(backend: Backend) -> tuple[str, ...]:
 
 
 def _missing_half(path: Path, backend: Backend) -> str:
-    """The file beside it that is not there, in plainer words than a library has for it."""
+    """Message for a missing second file, clearer than the library's."""
     missing = (half.name for half in map(path.with_suffix, backend.suffixes[1:]) if not half.exists())
     return next((f"{name}, its other half, is missing" for name in missing), "")

@@ -1,7 +1,7 @@
-"""What a backend has to offer, and what travels inside a file that it exports.
+"""The interface of a backend, and the description inside exported files.
 
-Neither this nor the files of the backends import PyTorch or a backend's library before they compute: the command line
-reads the table for its flags.
+Backend modules import PyTorch and their library only inside functions, because the command line reads the table of
+backends for its flags.
 """
 
 import json
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
     from t3d.tensors import Logits, Views
 
 Scorer = Callable[["Views"], "Logits"]
-"""Clips (N, C, T, H, W), bytes on the CPU, to logits (N, K): float32, on any device."""
+"""From clips (N, C, T, H, W), uint8 on the CPU, to logits (N, K), float32 on any device."""
 
 PRECISIONS = {"32-true": "float32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
-"""Number formats by the names that `--precision` has for them; results and exported files have the other ones."""
+"""From values of `--precision` to the names of precisions in results and exported files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """One library that computes networks from files of its own.
+    """An inference library with its own file format.
 
-    What `translate` and `read` give is whatever the library has for a network, and is only handed on.
+    The objects returned by `translate` and `read` are the library's and are only passed on.
     """
 
     name: str
-    """For `--engine`, and in results."""
+    """Name in `--engine` and in results."""
     target: str
-    """For `t3d export --to`, and in names of files."""
+    """Name in `t3d export --to` and in file names."""
     summary: str
-    """What it is good for, in a line of a table."""
+    """Its use, in a few words for a table."""
     suffixes: tuple[str, ...]
-    """Of the files of an export; the first is the one that users name, and holds the description."""
+    """Suffixes of the files of an export; the first is the one users pass, and contains the description."""
     precisions: tuple[str, ...]
-    """Number formats it computes in; `int8` takes clips to fit it to."""
+    """Supported precisions; `int8` needs calibration clips."""
     packages: Mapping[str, tuple[str, ...]]
-    """What has to be installed, by precision; the releases are written into exports."""
+    """Required packages by precision; their versions are written into exports."""
     extra: str = ""
-    """Of t3d, which installs these."""
+    """The extra of t3d that installs them."""
     translate: "Callable[[nn.Module, ModelCard, Views | None], Any]"
-    """Make the library's network of ours, for clips of the card; with clips to fit it to, in int8."""
+    """Translates a network for clips of the card; in int8 if calibration clips are given."""
     save: Callable[[Any, Path, str], None]
-    """Write a network under a path, with a text inside."""
+    """Writes a network with a description to a path."""
     read: Callable[[Path], tuple[Any, str | None]]
-    """Read a network and the text; raises whatever the library raises on damaged files."""
+    """Reads a network and its description; may raise any exception on damaged files."""
     start: Callable[[Any, str], Scorer]
-    """Make a network of a precision ready to score, on the CPU, with as many threads as PyTorch may use."""
+    """Returns a scorer of a network in a precision, on the CPU, with PyTorch's number of threads."""
 
     def releases(self, precision: str) -> dict[str, str]:
-        """The installed releases of what a precision takes, without importing them.
+        """Versions of the packages of a precision, without importing them.
 
         Raises:
             ConfigError: A package is not installed.
@@ -66,7 +66,7 @@ class Backend:
 
 
 def releases(packages: Iterable[str], extra: str) -> dict[str, str]:
-    """The installed releases of packages, without importing them.
+    """Versions of packages, without importing them.
 
     Raises:
         ConfigError: A package is not installed.
@@ -81,22 +81,22 @@ def releases(packages: Iterable[str], extra: str) -> dict[str, str]:
 
 
 def not_installed(package: str, extra: str) -> ConfigError:
-    """The error of a package that is not installed."""
+    """The error for a package that is not installed."""
     return ConfigError(f"{package} is not installed; install 't3d[{extra}]'")
 
 
 KEY = "t3d"
-"""Name of the text among the metadata of a file, whatever its format."""
+"""Name of the description in the metadata of all file formats."""
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """How a file was made, and how near it is to PyTorch."""
+    """Description of an export, with its agreement with PyTorch."""
 
     engine: str
-    """Name of the backend that computes it."""
+    """Name of the backend."""
     precision: str
     """float32, bf16 or int8."""
     weights: str
@@ -104,32 +104,32 @@ class Export:
     weights_sha256: str
     """Its first 16 digits."""
     compared: str = ""
-    """Clips on which it was compared with PyTorch in float32."""
+    """The clips on which it was compared with PyTorch in float32."""
     difference: float = 0.0
-    """Largest difference of a logit there, as a share of the largest logit."""
+    """Largest difference of a logit, relative to the largest logit."""
     agreement: float = 0.0
-    """Share of these clips whose likeliest class is the same."""
+    """Fraction of these clips with the same top class."""
     calibrated: str = ""
-    """Clips that int8 was fitted to."""
+    """The clips for int8 calibration."""
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
 
 
 def to_text(card: "ModelCard", export: Export) -> str:
-    """Card and making as one JSON object on one line, in ASCII."""
+    """Card and export as one JSON object on one line, in ASCII."""
     model = json.loads(card.to_json())
     return json.dumps({"schema_version": SCHEMA_VERSION, "model": model, "export": asdict(export)})
 
 
 def from_text(text: str | None, *, file: Path) -> "tuple[ModelCard, Export]":
-    """Read what `to_text` wrote.
+    """Parse the text of `to_text`.
 
     Args:
-        text: As it stood in the file; None where it had none.
-        file: For the message.
+        text: From the file; None if missing.
+        file: For error messages.
 
     Raises:
-        CheckpointError: There is none, it was written by a newer t3d, or it is damaged.
+        CheckpointError: It is missing, from a newer t3d, or damaged.
     """
     from t3d.models.checkpoints import ModelCard, one_line
 

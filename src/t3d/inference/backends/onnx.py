@@ -21,7 +21,7 @@ def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | Non
     """Translate a network into an ONNX graph.
 
     Raises:
-        ConfigError: What it takes is not installed.
+        ConfigError: A required package is not installed.
     """
     import torch
 
@@ -41,7 +41,7 @@ def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | Non
 
 
 def save(proto: "ModelProto", path: Path, text: str) -> None:
-    """Write a graph with its description among its metadata."""
+    """Write a graph with its description in the metadata."""
     import onnx
 
     onnx.helper.set_model_props(proto, {KEY: text})
@@ -63,7 +63,7 @@ def read(path: Path) -> "tuple[ModelProto, str | None]":
 
 
 def start(proto: "ModelProto", precision: str) -> Scorer:
-    """Score with a graph.
+    """Make a scorer of a graph.
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
@@ -104,7 +104,7 @@ ONNX = Backend(
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks on packages it could also serve, and on PyTorch's own way of copying."""
+    """Suppress messages of the exporter about optional packages, and a warning inside PyTorch."""
     registry = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registry.level
     registry.setLevel(logging.ERROR)

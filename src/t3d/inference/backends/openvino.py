@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from t3d.tensors import Logits, Views
 
 _HINTS = {"float32": "f32", "bf16": "bf16", "int8": "f32"}
-"""Arithmetic of whatever is not quantised; said outright, for on some processors OpenVINO takes bf16 by itself."""
+"""Arithmetic of operations that are not quantised; set explicitly, because OpenVINO may default to bf16."""
 
 _DIGEST = "sha256 of the weights"
 
 
 def load_openvino() -> ModuleType:
-    """OpenVINO, kept from reporting its use to its makers, which it does when imported unless told otherwise.
+    """Import OpenVINO with its telemetry switched off.
 
     Raises:
         ConfigError: It is not installed.
@@ -40,7 +40,7 @@ def load_openvino() -> ModuleType:
 
 
 def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | None" = None) -> "Model":
-    """Translate a network; only the number of clips stays open. With clips to fit it to, in int8.
+    """Translate a network with a dynamic batch size; in int8 if calibration clips are given.
 
     Raises:
         ConfigError: OpenVINO or NNCF is not installed.
@@ -50,7 +50,7 @@ def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | Non
     program = capture(network, card, smooth_kernels=calibration is not None)
     openvino = load_openvino()
     shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name == INPUT)
-    with warnings.catch_warnings():  # of PyTorch, on its own way of copying
+    with warnings.catch_warnings():  # inside PyTorch
         warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
         model: Model = openvino.convert_model(program)
     model.reshape([-1, *map(int, shape[1:])])
@@ -58,11 +58,11 @@ def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | Non
 
 
 def quantise(model: "Model", clips: "Views") -> "Model":
-    """Compute in int8 what bears it; ranges of activations are those of the clips.
+    """Quantise to int8; ranges of activations are the minimum and maximum over the clips.
 
     Args:
-        model: Stays as it is.
-        clips: Typical input, never of test videos.
+        model: Not modified.
+        clips: Typical input, never test videos.
 
     Raises:
         ConfigError: NNCF is not installed.
@@ -75,7 +75,7 @@ def quantise(model: "Model", clips: "Views") -> "Model":
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level(logging.ERROR)
-    with redirect_stdout(sys.stderr):  # where progress belongs
+    with redirect_stdout(sys.stderr):  # progress goes to stderr
         quantised: Model = nncf.quantize(
             model,
             nncf.Dataset([clip[None].numpy() for clip in clips]),
@@ -89,7 +89,7 @@ def quantise(model: "Model", clips: "Views") -> "Model":
 
 
 def save(model: "Model", path: Path, text: str) -> None:
-    """Write a graph and, first, its weights; the graph names their hash, so that no other weights pass for them."""
+    """Write the weights, then the graph with their hash, so that other weights are detected."""
     openvino, weights = load_openvino(), path.with_suffix(".bin")
     openvino.serialize(model, path, weights)
     model.set_rt_info(text, [KEY, "description"])
@@ -101,7 +101,7 @@ def read(path: Path) -> "tuple[Model, str | None]":
     """Read a graph with its weights.
 
     Raises:
-        ValueError: The weights are not those the graph was written with.
+        ValueError: The weights do not belong to the graph.
     """
     model = load_openvino().Core().read_model(path)
     if not model.has_rt_info([KEY, "description"]):
@@ -112,10 +112,10 @@ def read(path: Path) -> "tuple[Model, str | None]":
 
 
 def start(model: "Model", precision: str) -> Scorer:
-    """Score with a graph.
+    """Make a scorer of a graph.
 
     Raises:
-        ConfigError: The processor has no such arithmetic; OpenVINO itself would take another and say nothing.
+        ConfigError: The processor does not support the precision; OpenVINO would silently use another.
     """
     import torch
 

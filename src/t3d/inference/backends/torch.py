@@ -1,6 +1,6 @@
-"""Exported networks as programs of PyTorch itself (.pt2): they run without the network's code. On the CPU only.
+"""Exported networks as PyTorch programs (.pt2), which run without the code of t3d, on the CPU.
 
-A network that was not exported is scored by `t3d.inference.scorer` instead.
+Networks that were not exported are scored by `t3d.inference.scorer`.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | None" = None) -> "ExportedProgram":
-    """Record the network as a program."""
+    """Capture the network as a program."""
     from t3d.inference.graph import capture
 
     assert calibration is None, "float32 only"
@@ -26,17 +26,17 @@ def translate(network: "nn.Module", card: "ModelCard", calibration: "Views | Non
 
 
 def save(program: "ExportedProgram", path: Path, text: str) -> None:
-    """Write a program with its description beside it in the archive."""
+    """Write a program with its description in the archive."""
     import torch
 
     torch.export.save(program, path, extra_files={KEY: text})
 
 
 def read(path: Path) -> "tuple[ExportedProgram, str | None]":
-    """Read a program and its description, None where the archive has none.
+    """Read a program and its description, None if missing.
 
     Raises:
-        ValueError: The file is no archive.
+        ValueError: The file is not an archive.
     """
     import torch
 
@@ -48,7 +48,7 @@ def read(path: Path) -> "tuple[ExportedProgram, str | None]":
 
 
 def start(program: "ExportedProgram", precision: str) -> Scorer:
-    """Score with a program."""
+    """Make a scorer of a program."""
     import torch
 
     assert precision == "float32"

@@ -1,6 +1,6 @@
-"""Speed, put on by explicit calls: `accelerate` for training, `prepare_for_inference` for scoring.
+"""Faster computation by explicit calls: `accelerate` for training, `prepare_for_inference` for scoring.
 
-The plain networks define what is computed and never import this package.
+The plain networks are the definition and never import this package.
 """
 
 from t3d.models.fast.inference import prepare_for_inference

@@ -1,11 +1,11 @@
-"""Batch normalisation and ReLU of a training step, taken apart so that layers share what they have in common.
+"""Batch normalisation and ReLU of a training step, split up so that several layers share the statistics.
 
-Every layer of a dense block, and every branch of a temporal transition, normalises the same maps: their statistics are
-the same, only scale and shift are a layer's own. Nothing normalised is kept for the gradient: one pass over the maps
-gives it again.
+All layers of a dense block, and all branches of a temporal transition, normalise the same maps: the statistics are the
+same, only scale and shift differ. Normalised maps are not stored for the gradient; one pass over the maps recomputes
+them.
 
-Source: Pleiss et al. 2017, arXiv:1707.06990, for normalising anew instead of keeping; sharing the statistics follows
-from their definition.
+Source: Pleiss et al. 2017, arXiv:1707.06990, for recomputing normalised maps; sharing the statistics follows from
+their definition.
 """
 
 import math
@@ -20,7 +20,7 @@ _EACH_CHANNEL = (0, 2, 3, 4)
 
 
 class Norm(NamedTuple):
-    """What one BN layer does to values with mean 0 and deviation 1."""
+    """Scale, shift and eps of one BN layer."""
 
     weight: Tensor
     """Scale, (C,)."""
@@ -31,31 +31,30 @@ class Norm(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Of each channel of a batch of maps; at least float32."""
+    """Mean and variance of each channel of a batch of maps; at least float32."""
 
     mean: Tensor
     """(C,)"""
     variance: Tensor
-    """(C,), of the batch itself: divided by the number of values."""
+    """(C,), biased: divided by the number of values."""
 
     def first(self, channels: int) -> "Statistics":
-        """Those of the first channels."""
+        """Statistics of the first channels."""
         return Statistics(self.mean[:channels], self.variance[:channels])
 
     def inverse_deviation(self, norm: Norm) -> Tensor:
-        """What centred values are multiplied by, (C,)."""
+        """1 / sqrt(variance + eps), (C,)."""
         return (self.variance + norm.eps).rsqrt()
 
     def scale(self, norm: Norm) -> Tensor:
-        """The same times the layer's own scale, (C,)."""
+        """Inverse deviation times the layer's scale, (C,)."""
         return norm.weight * self.inverse_deviation(norm)
 
 
 def can_share_statistics(maps: Tensor, norms: Iterable[nn.Module]) -> bool:
-    """Whether these layers would normalise maps by their batch, and keep running statistics in PyTorch's usual way.
+    """Whether these layers normalise by batch statistics and update running statistics in PyTorch's default way.
 
-    A compiler sees the plain layers, which it fuses by itself. Squares and products that are added up here would leave
-    the range of float16.
+    False under a compiler, which fuses the plain layers, and for float16, whose range is too small for the sums here.
     """
     if torch.compiler.is_compiling() or num_values(maps) == 1 or torch.float16 in (maps.dtype, _autocast_dtype(maps)):
         return False
@@ -70,18 +69,18 @@ def _autocast_dtype(maps: Tensor) -> torch.dtype | None:
 
 
 def _is_usual(norm: nn.Module) -> TypeGuard[nn.BatchNorm3d]:
-    if type(norm) is not nn.BatchNorm3d:  # subclasses may exchange their statistics between processes
+    if type(norm) is not nn.BatchNorm3d:  # subclasses such as SyncBatchNorm exchange statistics between processes
         return False
     return norm.training and norm.affine and norm.momentum is not None and norm.running_mean is not None
 
 
 def update_running_statistics(norm: nn.BatchNorm3d, statistics: Statistics, num_values: int) -> None:
-    """Move the running statistics of a layer as batch normalisation does.
+    """Update the running statistics of a layer as batch normalisation does.
 
     Args:
         norm: Changed in place.
         statistics: Of the batch.
-        num_values: Of one channel, from which these are.
+        num_values: Values per channel that the statistics are of.
     """
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
@@ -94,9 +93,9 @@ def update_running_statistics(norm: nn.BatchNorm3d, statistics: Statistics, num_
 
 
 def is_recomputing() -> bool:
-    """Whether a backward pass is running, so that a forward pass is that of `torch.utils.checkpoint`, done again.
+    """Whether a backward pass is running, so that this forward pass is a recomputation by `torch.utils.checkpoint`.
 
-    Running statistics have then been moved by this batch already. PyTorch's own checkpoint asks the same function.
+    Running statistics were then already updated by this batch. PyTorch's own checkpoint uses the same function.
     """
     graph_task_id = getattr(torch._C, "_current_graph_task_id", None)
     return graph_task_id is not None and graph_task_id() != -1
@@ -111,20 +110,20 @@ def compute_statistics(maps: Tensor) -> Statistics:
 
 
 def num_values(maps: Tensor) -> int:
-    """Values of one channel."""
+    """Number of values per channel."""
     return maps.numel() // maps.shape[1]
 
 
 def along_channels(values: Tensor, like: Tensor) -> Tensor:
-    """Give values (C,) the form and number format in which they go with maps (B, C, T, H, W)."""
+    """Reshape and cast values (C,) so that they broadcast with maps (B, C, T, H, W)."""
     return values.to(like.dtype).view(1, -1, 1, 1, 1)
 
 
 class Workspace:
-    """Memory for one map after the other, each of which is written over by the next: warm, and fetched only once.
+    """Memory that successive maps reuse: it stays in the cache and is allocated once.
 
     Args:
-        widest: A map like these, and as large as the largest; only its form counts.
+        widest: A map as large as the largest; only its shape, dtype and device count.
     """
 
     def __init__(self, widest: Tensor) -> None:
@@ -132,7 +131,7 @@ class Workspace:
         self.values: Tensor | None = None
 
     def empty(self, channels: int) -> Tensor:
-        """A map of so many channels, (B, C, T, H, W)."""
+        """An uninitialised map of this number of channels, (B, C, T, H, W)."""
         if self.values is None:
             self.values = self.widest.new_empty(self.widest.numel())
         batch, _, *size = self.widest.shape
@@ -143,20 +142,20 @@ class Workspace:
 
 
 def norm_relu(maps: Tensor, statistics: Statistics, norm: Norm, workspace: Workspace | None = None) -> Tensor:
-    """Normalise by given statistics, scale, shift and rectify.
+    """Normalise by given statistics, scale, shift, and apply ReLU.
 
     Args:
-        maps: (B, C, T, H, W); they may be some channels of larger ones.
-        statistics: Of these.
+        maps: (B, C, T, H, W); may be a slice of channels.
+        statistics: Of these maps.
         norm: The layer.
-        workspace: Where to write the result; a map of its own when not given.
+        workspace: Memory for the result; a new map when not given.
     """
     scale = statistics.scale(norm)
     if maps.dtype == scale.dtype:
         shift = norm.bias - statistics.mean * scale
         out = None if workspace is None else workspace.empty(maps.shape[1])
         return torch.addcmul(along_channels(shift, maps), maps, along_channels(scale, maps), out=out).relu_()
-    return F.batch_norm(  # which has more digits in between than a half precision
+    return F.batch_norm(  # intermediate values with more digits than a half precision
         maps.contiguous(memory_format=memory_format(maps)),
         statistics.mean.to(norm.weight.dtype),
         statistics.variance.to(norm.weight.dtype),
@@ -168,25 +167,25 @@ def norm_relu(maps: Tensor, statistics: Statistics, norm: Norm, workspace: Works
 
 
 class NormReluGrad(NamedTuple):
-    """Gradients behind scale, shift and ReLU, the statistics taken as constants."""
+    """Gradients through scale, shift and ReLU, with constant statistics."""
 
     normalised: Tensor
-    """Of the normalised maps, before the scale, (B, C, T, H, W)."""
+    """Gradient of the normalised maps before the scale, (B, C, T, H, W)."""
     weight: Tensor
-    """Of the layer's scale, (C,)."""
+    """Gradient of the scale, (C,)."""
     bias: Tensor
-    """Of its shift, (C,)."""
+    """Gradient of the shift, (C,)."""
 
 
 def norm_relu_backward(
     grad: Tensor, output: Tensor, *, maps: Tensor, statistics: Statistics, norm: Norm
 ) -> NormReluGrad:
-    """Gradients of `norm_relu`, but for that through the statistics, which `StatsGrad` adds up.
+    """Gradients of `norm_relu`, except for that through the statistics, which `StatsGrad` sums.
 
     Args:
-        grad: Of what it gave; written over.
-        output: What it gave; written over.
-        maps: What it was given.
+        grad: Of the output; overwritten.
+        output: Of the forward pass; overwritten.
+        maps: Input of the forward pass.
         statistics: Likewise.
         norm: Likewise.
     """
@@ -198,7 +197,7 @@ def norm_relu_backward(
 
 
 class StatsGrad:
-    """Gradient that reaches maps through their statistics, summed over the layers that share these."""
+    """Gradient of maps through their statistics, summed over the layers that share them."""
 
     def __init__(self, statistics: Statistics, norm: Norm) -> None:
         self.statistics = statistics
@@ -207,14 +206,14 @@ class StatsGrad:
         self.deviation = torch.zeros_like(statistics.mean)
 
     def add(self, grad: NormReluGrad, norm: Norm) -> None:
-        """Count in a layer that normalised the first channels."""
+        """Add a layer that normalised the first channels."""
         channels = len(grad.bias)
         scale = norm.weight * self.inverse_deviation[:channels]
         self.mean[:channels] += scale * grad.bias
         self.deviation[:channels] += scale * grad.weight
 
     def add_to(self, grad: Tensor, maps: Tensor, channels: slice) -> Tensor:
-        """Sum with the direct gradient of some channels, once every layer that saw these is counted in."""
+        """Add to the direct gradient of some channels, after every layer that uses them was added."""
         number = num_values(maps)
         centred = maps - along_channels(self.statistics.mean[channels], maps)
         slope = along_channels(-self.deviation[channels] * self.inverse_deviation[channels] / number, grad)
@@ -223,7 +222,7 @@ class StatsGrad:
 
 
 def memory_format(maps: Tensor) -> torch.memory_format:
-    """In which order the values of maps lie, also where they are some channels of larger ones."""
+    """Memory format of maps, also of slices of channels."""
     strides = maps.stride()
     last = strides[1] == 1 and maps.shape[1] > 1 and math.prod(maps.shape[2:]) > 1
     return torch.channels_last_3d if last else torch.contiguous_format

@@ -1,4 +1,4 @@
-"""Other ways to compute 3D convolutions, where PyTorch is slow or wrong; each is gated by what needs it."""
+"""Workarounds for 3D convolutions that PyTorch computes slowly or wrongly; each is limited to the affected cases."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ Lengths = int | tuple[int, ...]
 """In T, H and W; one number stands for all three."""
 
 _LAST_FAULTY_ONEDNN = (3, 12)
-"""In torch 2.13. Newer versions were not tried: `t3d.engine.selfcheck` compares every convolution before a training."""
+"""Of torch 2.13. Newer versions were not tried; `t3d.inference.numerics_check` compares every convolution anyway."""
 _CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()
 
 
@@ -31,7 +31,7 @@ class Conv3dCall(NamedTuple):
 
 
 class Conv3dOverride(TorchFunctionMode):
-    """While entered, every 3D convolution called from Python is computed by another function.
+    """Context in which every 3D convolution called from Python is computed by another function.
 
     Used as `with Conv3dOverride(conv3d_padded_in_time): loss = network(clips)...`.
     """
@@ -46,7 +46,7 @@ class Conv3dOverride(TorchFunctionMode):
         types: Iterable[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  (whatever the function gives)
+    ) -> Any:  # noqa: ANN401  (result of any function)
         """Called by PyTorch in place of every function."""
         if func is torch.conv3d:
             return self.compute(Conv3dCall(*args, **(kwargs or {})))
@@ -54,10 +54,10 @@ class Conv3dOverride(TorchFunctionMode):
 
 
 def conv3d_by_onednn(call: Conv3dCall) -> Tensor:
-    """Compute by oneDNN, whatever the size, what is float32 on a CPU without gradients; the rest as usual.
+    """Compute float32 convolutions on a CPU without gradients by oneDNN, whatever the size; others as usual.
 
-    PyTorch by itself takes a loop of its own (`slow_conv3d`) for a single clip whose C x T x H is at most 20480 and
-    whose kernel is at most 3 x 3, and for kernels of 1 x 1 x 1 and stride 1 with one thread.
+    PyTorch uses a slower implementation (`slow_conv3d`) for a single clip whose C x T x H is at most 20480 and whose
+    kernel is at most 3 x 3, and for kernels of 1 x 1 x 1 and stride 1 with one thread.
     """
     if not _onednn_serves(call):
         return torch.conv3d(*call)
@@ -66,7 +66,7 @@ def conv3d_by_onednn(call: Conv3dCall) -> Tensor:
 
 
 def _onednn_serves(call: Conv3dCall) -> bool:
-    """Whether oneDNN's own operator computes the same: it has no gradient, and compilers and exports do not know it."""
+    """Whether oneDNN's operator can be used: it has no gradient, and compilers and exporters do not support it."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
         return False
     tensors = [tensor for tensor in call[:3] if tensor is not None]
@@ -77,9 +77,9 @@ def _onednn_serves(call: Conv3dCall) -> bool:
 
 
 def conv3d_padded_in_time(call: Conv3dCall) -> Tensor:
-    """Make zeros before and behind inputs of few planes part of these, where `needs_onednn_bf16_workaround`.
+    """Pad inputs of few planes explicitly in time, if `needs_onednn_bf16_workaround`.
 
-    For training in bfloat16 on a CPU; result and gradients are the same.
+    For training in bfloat16 on a CPU; output and gradients are the same.
     """
     zeros, *others = _three(call.padding)
     if not _needs_padding(call, zeros):
@@ -99,17 +99,17 @@ def _needs_padding(call: Conv3dCall, zeros: int) -> bool:
 def needs_onednn_bf16_workaround(
     inputs: Tensor, weight: Tensor, *, dtype: torch.dtype, zeros: int, stride: int
 ) -> bool:
-    """Whether oneDNN would compute a wrong gradient of the weight, and write beyond it.
+    """Whether oneDNN would compute a wrong gradient of the weight, and write out of bounds.
 
-    In bfloat16 on a CPU it does for kernels that are padded in time, stand nowhere wholly on their input, and give more
-    than one plane. The third block of a T3D that sees 16 frames has two planes under kernels of three. Zeros that are
-    part of the input, instead of being left to the convolution, give the same sums and right gradients.
+    This affects bfloat16 on a CPU for kernels that are padded in time, overlap the padding at every position, and give
+    more than one plane: for example the third block of a T3D at 16 frames, two planes under kernels of three. Explicit
+    zeros in the input give the same output and correct gradients.
 
     Args:
-        inputs: (B, C, T, H, W); on the meta device they stand for ones on a CPU.
+        inputs: (B, C, T, H, W); on the meta device they represent inputs on a CPU.
         weight: (O, C, depth, height, width).
         dtype: Of the arithmetic.
-        zeros: Before the first plane, and as many behind the last.
+        zeros: Padding in time, on each side.
         stride: In time.
     """
     if dtype != torch.bfloat16 or inputs.device.type not in ("cpu", "meta") or not _onednn_is_faulty():
@@ -118,7 +118,7 @@ def needs_onednn_bf16_workaround(
 
 
 def kernel_overhangs(planes: int, depth: int, *, zeros: int, stride: int) -> bool:
-    """Whether a kernel that is padded in time stands nowhere wholly on its input, and gives more than one plane."""
+    """Whether a kernel padded in time overlaps the padding at every position, and gives more than one plane."""
     first_within = -zeros % stride
     gives_one = planes + 2 * zeros < depth + stride
     return zeros > 0 and first_within + depth > planes and not gives_one
@@ -136,11 +136,11 @@ def conv3d_backward(
     """Gradients of the input and the weight of a convolution without bias, computed in the number format of `grad`.
 
     Args:
-        grad: Of what it gave, (B, O, t, h, w).
-        maps: Its input, (B, C, T, H, W).
+        grad: Of the output, (B, O, t, h, w).
+        maps: Input, (B, C, T, H, W).
         weight: (O, C, depth, height, width).
         stride: In (T, H, W).
-        padding: Likewise.
+        padding: In (T, H, W).
     """
     zeros, height, width = padding
     if needs_onednn_bf16_workaround(maps, weight, dtype=grad.dtype, zeros=zeros, stride=stride[0]):

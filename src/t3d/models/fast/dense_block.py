@@ -1,8 +1,8 @@
-"""A training step of a dense block, with its gradient written out.
+"""Fused training step of a dense block, with an explicit gradient.
 
-All layers write into one map instead of concatenating again and again, share the statistics of its channels, and keep
-nothing for the gradient but that map and each layer's narrow one. Outputs, gradients and running statistics are those
-of the plain layers up to rounding.
+All layers write into one map instead of concatenating repeatedly, share the statistics of its channels, and store only
+that map and each layer's narrow one for the gradient. Outputs, gradients and running statistics equal those of the
+plain layers up to rounding.
 
 Source: Huang et al. 2017, arXiv:1608.06993, section 3; Pleiss et al. 2017, arXiv:1707.06990, for the shared map.
 """
@@ -38,15 +38,15 @@ from t3d.models.t3d import DenseBlock, DenseLayer, NormReluConv
 class FusedDenseBlock(DenseBlock):
     """A dense block that trains by `DenseBlockFunction` where `supports_fused` and the norms are in training.
 
-    Otherwise (evaluation, frozen norms, float16, compilers) its plain layers are used. Hooks on the layers inside see
-    nothing of a fused step.
+    Otherwise (evaluation, frozen norms, float16, compilers) the plain layers are used. Hooks on layers inside are not
+    called by a fused step.
     """
 
     recompute = False
-    """In training, compute the narrow maps anew, too, for the gradient: less memory, more time."""
+    """Also recompute the narrow maps for the gradient: less memory, more time."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, C, T, H, W) to (B, C + all that the layers append, T, H, W)."""
+        """Map (B, C, T, H, W) to (B, C + num_layers * growth_rate, T, H, W)."""
         pairs = layer_pairs(self)
         norms = [part.norm for pair in pairs for part in pair]
         if not (supports_fused(self) and can_share_statistics(features, norms)):
@@ -64,19 +64,19 @@ class FusedDenseBlock(DenseBlock):
 
 
 def supports_fused(block: DenseBlock) -> bool:
-    """Whether a block has no dropout and no repeated planes, which the fused step does not compute."""
+    """Whether a block has neither dropout nor repeated planes, which the fused step does not support."""
     drops = any(layer.dropout.p for layer in block if isinstance(layer, DenseLayer))
     parts = [part for pair in layer_pairs(block) for part in pair]
     return not drops and all(part.repeats == (0, 0) and not part.extra_planes for part in parts)
 
 
 def layer_pairs(block: DenseBlock) -> list[tuple[NormReluConv, NormReluConv]]:
-    """Both composites of each layer."""
+    """Both `NormReluConv` of each layer."""
     return [(layer.squeeze, layer.grow) for layer in block if isinstance(layer, DenseLayer)]
 
 
 class _LayerTensors(NamedTuple):
-    """The parameters of a layer: what the function is given, and gives gradients of, in this order."""
+    """The parameters of a layer, in the order of the function's arguments and gradients."""
 
     squeeze_weight: Tensor
     squeeze_bias: Tensor
@@ -88,7 +88,7 @@ class _LayerTensors(NamedTuple):
 
 class _Options(NamedTuple):
     paddings: Sequence[Size]
-    """Of the second convolution of each layer."""
+    """Padding of the second convolution of each layer."""
     eps: float
     recompute: bool
 
@@ -127,9 +127,9 @@ def _layers(parameters: Sequence[Tensor], options: _Options) -> list[_Layer]:
 
 
 class DenseBlockFunction(torch.autograd.Function):
-    """A training step of a block: of features and all parameters, the grown map and the statistics of the batch.
+    """Training step of a block: from features and all parameters to the grown map and the batch statistics.
 
-    Changes nothing it is given; not differentiable twice.
+    Does not modify its arguments; not differentiable twice.
     """
 
     @staticmethod
@@ -139,7 +139,7 @@ class DenseBlockFunction(torch.autograd.Function):
         options: _Options,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Give the grown map; mean and variance of its channels; and those of each layer's narrow map."""
+        """Return the grown map, mean and variance of its channels, and those of each layer's narrow map."""
         layers = _layers(parameters, options)
         channels = features.shape[1]
         grown, shared = _allocate(features, channels + sum(len(layer.grow_kernel) for layer in layers))
@@ -165,7 +165,7 @@ class DenseBlockFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        """Give the gradients of the features and, in their order, of the parameters."""
+        """Return the gradients of the features and of the parameters, in the order of the arguments."""
         number, num_narrow = ctx.num_layers, 0 if ctx.options.recompute else ctx.num_layers
         grown, mean, variance, *kept = ctx.saved_tensors
         own_statistics = [Statistics(*kept[2 * index : 2 * index + 2]) for index in range(number)]
@@ -173,7 +173,7 @@ class DenseBlockFunction(torch.autograd.Function):
         layers, shared = _layers(parameters, ctx.options), Statistics(mean, variance)
         stats_grad = StatsGrad(shared, layers[0].squeeze)
         workspace = Workspace(grown)
-        grad = grads[0]  # not to be written to: others may hold it
+        grad = grads[0]  # must not be overwritten: others may hold it
         channels = grown.shape[1]
         found: list[Tensor] = []
         for index in reversed(range(number)):
@@ -200,7 +200,7 @@ class DenseBlockFunction(torch.autograd.Function):
 def _grow_backward(
     grad: Tensor, narrow: Tensor, own: Statistics, layer: _Layer
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Gradients of a layer's narrow map, and of the parameters behind it."""
+    """Gradients of a layer's narrow map, and of the parameters of its second half."""
     seen = norm_relu(narrow, own, layer.grow)
     grad = grad.contiguous(memory_format=memory_format(narrow))
     grad_seen, grad_kernel = conv3d_backward(grad, seen, layer.grow_kernel, padding=layer.padding)

@@ -1,4 +1,4 @@
-"""A copy of a network for scoring, with fewer passes over its maps and less arithmetic; exact up to rounding."""
+"""Copy a network for scoring, with fewer passes over its maps and less arithmetic; exact up to rounding."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -21,22 +21,22 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def prepare_for_inference(network: AnyModule, *, for_export: bool = False, smooth_kernels: bool = False) -> AnyModule:
-    """Copy a network for scoring: norms become part of convolutions, and transitions pool before they convolve.
+    """Copy a network for scoring: norms are folded into convolutions, and transitions pool before they convolve.
 
-    The copy is in evaluation mode and needs no gradients. Its state dict has the names and values of the network's;
-    loading another one into it renews what was derived, writing to its parameters directly does not. Single float32
-    clips on a CPU are convolved by oneDNN, which PyTorch by itself does not do for small ones. `torch.export` and
-    `torch.compile` see usual operators.
+    The copy is in evaluation mode and needs no gradients. Its state dict has the same names and values; loading
+    another one updates the folded tensors, writing to parameters directly does not. Single float32 clips on a CPU are
+    convolved by oneDNN, which PyTorch does not use for small ones. `torch.export` and `torch.compile` get standard
+    operators.
 
     Args:
-        network: Left as it is; any module, of which the parts known here are replaced.
-        for_export: Pool by one average pool what a single tap sees, which inference engines compute fastest, and keep
-            only tensors that are computed with: the copy's state dict has neither the names nor all of the values.
-        smooth_kernels: Average kernels instead of maps, `pool_then_conv.smoothed`: 64 taps for 27, but nothing besides
-            the convolution, which counts in int8.
+        network: Not modified. Any module; its `Conv3d`, `ConvNorm`, `Stem`, dense layers and transitions are replaced.
+        for_export: Use one average pool for 1x1x1 branches, which inference engines compute fastest, and keep only
+            tensors that are used: the copy's state dict then differs from the network's.
+        smooth_kernels: Average kernels instead of maps (`pool_then_conv.smoothed`): 64 taps instead of 27, but only
+            convolutions are left, which is faster in int8.
 
     Raises:
-        ConfigError: Later, when the copy is put in training mode.
+        ConfigError: Later, if the copy is put in training mode.
     """
     copy = undo_acceleration(deepcopy(network)).eval().requires_grad_(False)
     for module in copy.modules():
@@ -64,7 +64,7 @@ def _can_be_replaced(module: nn.Module) -> bool:
 
 
 class _Prepared(nn.Module):
-    """What all replaced modules have in common: they keep their children, and cannot be trained."""
+    """Base of all replaced modules: they keep their children, and cannot be trained."""
 
     def train(self, mode: bool = True) -> "_Prepared":
         """Refuse to be trained.
@@ -77,10 +77,10 @@ class _Prepared(nn.Module):
         return super().train(mode)
 
     def refresh(self) -> None:
-        """Derive tensors anew from the children."""
+        """Recompute the folded tensors from the children."""
 
     def replaced(self) -> Iterator[nn.Module]:
-        """Children whose tensors are not computed with."""
+        """Children whose tensors are not used in `forward`."""
         yield from ()
 
 
@@ -90,7 +90,7 @@ def _refresh(module: nn.Module, _: Any) -> None:  # noqa: ANN401  (PyTorch's lis
 
 
 def fuse_conv_bn(module: nn.Module, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> None:
-    """Give a module the weight and bias of a convolution that does what `conv` and then `norm` do in evaluation."""
+    """Register weight and bias of the convolution that equals `conv` followed by `norm` in evaluation mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.no_grad():
@@ -110,7 +110,7 @@ def _convolve_fused(module: nn.Module, inputs: Tensor, conv: nn.Conv3d) -> Tenso
 
 
 class _InferenceConv3d(_Prepared, nn.Conv3d):
-    """A convolution by oneDNN where it serves."""
+    """Convolution by oneDNN, where supported."""
 
     def forward(self, input: Tensor) -> Tensor:
         padding = cast("tuple[int, ...]", self.padding)
@@ -120,7 +120,7 @@ class _InferenceConv3d(_Prepared, nn.Conv3d):
 
 
 class _InferenceStem(_Prepared, Stem):
-    """Convolution with its norm, ReLU, pool."""
+    """Folded convolution, ReLU, pool."""
 
     def refresh(self) -> None:
         fuse_conv_bn(self, self.conv, self.norm)
@@ -133,7 +133,7 @@ class _InferenceStem(_Prepared, Stem):
 
 
 class _InferenceConvNorm(_Prepared, ConvNorm):
-    """Convolution with its norm, perhaps ReLU."""
+    """Folded convolution, optionally ReLU."""
 
     def refresh(self) -> None:
         fuse_conv_bn(self, self.conv, self.norm)
@@ -149,7 +149,7 @@ class _InferenceConvNorm(_Prepared, ConvNorm):
 
 
 class _InferenceDenseLayer(_Prepared, DenseLayer):
-    """The first convolution with the norm behind it; the norm before it stays, for a ReLU stands in between."""
+    """Folds the second norm into the first convolution; the first norm stays, because a ReLU follows it."""
 
     def refresh(self) -> None:
         fuse_conv_bn(self, self.squeeze.conv, self.grow.norm)
@@ -175,7 +175,7 @@ class _InferenceTransition(_Prepared):
         pool = cast("TransitionPool", self.pool)
         for index, branch in enumerate(last_branches(self)):
             if self.smooth_kernels and not _is_single(branch):
-                for planes in {pool.time_stride, 1}:  # one of them is used: which one, the clips decide
+                for planes in {pool.time_stride, 1}:  # one of them is used, depending on the clips
                     kernels = smoothed(branch.conv.weight.detach(), (planes, 2, 2))
                     self.register_buffer(f"smoothed_{index}_{planes}", kernels, persistent=False)
 
@@ -190,7 +190,7 @@ class _InferenceTransition(_Prepared):
         return torch.cat([self._pooled(index, branch, features, size) for index, branch in enumerate(branches)], dim=1)
 
     def _pooled(self, index: int, branch: NormReluConv, features: Tensor, size: Size) -> Tensor:
-        """What a branch sees, pooled."""
+        """Output of a branch after the pool."""
         features = F.relu(branch.norm(features))
         if _is_single(branch) and self.average_pool:
             return branch.conv(F.avg_pool3d(features, size))

@@ -1,13 +1,13 @@
-"""An average pool of two right after a convolution, at the cost of an eighth of the convolution.
+"""Average pool of two right after a convolution, for an eighth of the convolution's arithmetic.
 
-Convolution and averaging are linear and see every position alike, so they may change order: neighbours are averaged
-first, and every second position is convolved. With x continued by zeros, taps k[0], k[1], ..., p of them before a
-position, and b[m] = (x[m] + x[m + 1]) / 2, in each axis that is halved
+Convolution and averaging are linear and shift-invariant, so they commute: neighbours are averaged first, and every
+second position is convolved. With x continued by zeros, taps k[0], k[1], ..., p of them before a position, and
+b[m] = (x[m] + x[m + 1]) / 2, in each halved axis
 
     avgpool(conv(x))[n] = sum over j of k[j] b[2 n + j - p].
 
-Smoothing the kernel instead of the maps gives the same numbers with a kernel larger by one in each axis: 64 taps for
-27. Nothing may stand between convolution and pool that is not linear, or is random.
+Averaging the kernel instead of the maps gives the same result with a kernel larger by one in each axis: 64 taps instead
+of 27. Nothing nonlinear or random may stand between convolution and pool.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class PoolThenConv:
 
     Args:
         kernel: Taps in (T, H, W).
-        before: Those that look at earlier positions.
+        before: Taps before the position.
         pool: 2 in each axis that is halved, 1 in the others; an odd last position is dropped.
     """
 
@@ -38,22 +38,22 @@ class PoolThenConv:
 
     @property
     def stride(self) -> Size:
-        """Of the convolution of the sums. Where a single tap looks, no other sums are made to begin with."""
+        """Stride of the convolution of the sums. For a single tap, only the needed sums are computed."""
         time, height, width = (1 if taps == 1 else size for taps, size in zip(self.kernel, self.pool, strict=True))
         return time, height, width
 
     def padding(self, maps: Tensor) -> Size:
-        """Of the convolution of the sums: zeros that need not be summed up, where there are some on both sides."""
+        """Padding of the convolution of the sums."""
         time, height, width = (axis.padding for axis in self._axes(maps))
         return time, height, width
 
     @property
     def factor(self) -> float:
-        """What makes averages of the sums: a power of two, so that it costs no digit wherever it is put."""
+        """Factor from sums to averages: a power of two, so that it causes no rounding wherever it is applied."""
         return 1.0 / (self.pool[0] * self.pool[1] * self.pool[2])
 
     def sums(self, maps: Tensor) -> Tensor:
-        """Add up neighbours of maps (B, C, T, H, W) in each halved axis: what is convolved."""
+        """Sum neighbours of maps (B, C, T, H, W) in each halved axis: the input of the convolution."""
         axes = self._axes(maps)
         if not _can_write_in_place():
             maps = _pad(maps, {axis.number: axis.zeros for axis in axes})
@@ -68,7 +68,7 @@ class PoolThenConv:
         return maps
 
     def backward(self, grad: Tensor, maps: Tensor) -> Tensor:
-        """Gradient of the maps, given that of their `sums`; of the maps only their size counts."""
+        """Gradient of the maps, given that of their `sums`; only the shape of the maps is used."""
         for axis in self._axes(maps):
             before, after = axis.zeros
             if axis.pairs:
@@ -87,7 +87,7 @@ class PoolThenConv:
 
 
 def smoothed(kernels: Tensor, pool: Size) -> Tensor:
-    """Average kernels (O, C, T, H, W) with themselves one tap further, in each halved axis: they grow by one there."""
+    """Average kernels (O, C, T, H, W) with themselves shifted by one tap, in each halved axis; they grow by one."""
     for axis, size in zip((2, 3, 4), pool, strict=True):
         if size == 2:
             nothing = torch.zeros_like(kernels.narrow(axis, 0, 1))
@@ -98,17 +98,17 @@ def smoothed(kernels: Tensor, pool: Size) -> Tensor:
 class _Axis(NamedTuple):
     number: int
     zeros: tuple[int, int]
-    """Before the first position and after the last that are summed up; fewer than none where positions are dropped."""
+    """Zeros to add before the first and after the last position; negative if positions are dropped."""
     padding: int
-    """Further zeros on both sides, left to the convolution."""
+    """Further zeros on both sides, as padding of the convolution."""
     pairs: bool
-    """Sums of positions 0 and 1, 2 and 3, ... suffice."""
+    """Only the sums of positions 0 and 1, 2 and 3, ... are needed."""
     neighbours: bool
-    """Sums of 0 and 1, 1 and 2, ... are wanted."""
+    """The sums of 0 and 1, 1 and 2, ... are needed."""
 
 
 def _axis(number: int, length: int, *, taps: int, before: int, size: int) -> _Axis:
-    needed = size * (length // size) + taps - 1  # positions looked at, zeros included
+    needed = size * (length // size) + taps - 1  # positions used, zeros included
     after = needed - before - length
     spare = before - size + 1
     padding = spare if spare > 0 and after - spare >= size - 1 else 0

@@ -1,4 +1,4 @@
-"""Make a network train faster, in place: the same parameters under the same names, computed by fused steps."""
+"""Make a network train faster, in place: same parameters and names, fused training steps."""
 
 from typing import TypeVar
 
@@ -21,20 +21,19 @@ _FUSED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def accelerate(network: AnyModule, *, recompute: bool = False) -> AnyModule:
-    """Let stems, dense blocks and transitions compute a training step faster and in less memory; in place.
+    """Make stems, dense blocks and transitions compute a training step faster and in less memory, in place.
 
-    Parameters, buffers, hooks and state-dict names stay; results and gradients differ by rounding. Only the class of a
-    module changes, as `torch.nn.utils.parametrize` does it, so this also works on a module that is one itself. Called
-    again, the last `recompute` counts. `undo_acceleration` takes it back.
+    Parameters, buffers, hooks and state-dict names stay; results and gradients differ by rounding. Only the classes of
+    modules change, as in `torch.nn.utils.parametrize`, so `network` may be such a module itself. If called again, the
+    last `recompute` counts. `undo_acceleration` reverts it.
 
     Args:
-        network: Any module, with layers of T3D or DenseNet3D somewhere in it or without: `Stem`, `DenseBlock`,
-            `DenseTransition`, `TemporalTransition`.
-        recompute: Compute the narrow maps of dense blocks anew for the gradient: less memory, more time.
+        network: Any module; every `Stem`, `DenseBlock`, `DenseTransition` and `TemporalTransition` in it is accelerated.
+        recompute: Recompute the narrow maps of dense blocks for the gradient: less memory, more time.
 
     Raises:
-        ConfigError: Recomputing would change nothing: there are no dense blocks, or all have dropout or repeated
-            planes. The network is left as it was.
+        ConfigError: `recompute` would have no effect: there are no dense blocks, or all have dropout or repeated
+            planes. The network is not changed.
     """
     if recompute:
         _check_recompute(network)
@@ -47,7 +46,7 @@ def accelerate(network: AnyModule, *, recompute: bool = False) -> AnyModule:
 
 
 def undo_acceleration(network: AnyModule) -> AnyModule:
-    """Take `accelerate` back, in place."""
+    """Revert `accelerate`, in place."""
     plain = {fused: given for given, fused in _FUSED.items()}
     for module in network.modules():
         if type(module) in plain:
@@ -57,7 +56,7 @@ def undo_acceleration(network: AnyModule) -> AnyModule:
 
 
 def supports_recompute(network: nn.Module) -> bool:
-    """Whether `accelerate(network, recompute=True)` would save memory that is not saved yet."""
+    """Whether `accelerate(network, recompute=True)` would save memory."""
     return any(supports_fused(block) and not getattr(block, "recompute", False) for block in _dense_blocks(network))
 
 

@@ -1,6 +1,6 @@
-"""Transitions that pool before they convolve, for an eighth of the arithmetic, and their training step.
+"""Transitions that pool before they convolve, for an eighth of the arithmetic, and their fused training step.
 
-A training step shares the statistics of the map among the branches and keeps nothing but the map for the gradient.
+The training step shares the statistics of the map among the branches and stores only the map for the gradient.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ from t3d.models.t3d import DenseTransition, NormReluConv, TemporalTransition, Tr
 
 
 class FusedTemporalTransition(TemporalTransition):
-    """A temporal transition that pools before the convolutions right in front of its pool."""
+    """Temporal transition that pools before the last convolutions instead of after them."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, out_channels, T // 2, H // 2, W // 2)."""
@@ -44,7 +44,7 @@ class FusedTemporalTransition(TemporalTransition):
 
 
 class FusedDenseTransition(DenseTransition):
-    """The transition of a DenseNet, pooling before its convolution."""
+    """DenseNet transition that pools before its convolution."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, C // 2, T // 2, H // 2, W // 2)."""
@@ -52,7 +52,7 @@ class FusedDenseTransition(DenseTransition):
 
 
 def last_branches(transition: nn.Module) -> list[NormReluConv]:
-    """The composites right before the pool of a transition; none in other modules."""
+    """The `NormReluConv` right before the pool of a transition; empty for other modules."""
     if isinstance(transition, DenseTransition) or (
         isinstance(transition, TemporalTransition) and isinstance(transition.compress, NormReluConv)
     ):
@@ -63,13 +63,13 @@ def last_branches(transition: nn.Module) -> list[NormReluConv]:
 
 
 def can_pool_first(branches: Sequence[NormReluConv], pool: nn.Module) -> bool:
-    """Whether these convolutions and a pool may change places: it is an average of two, and no plane is repeated."""
+    """Whether these convolutions commute with the pool: an average pool of two, and no repeated planes."""
     average = isinstance(pool, TransitionPool) and not pool.maximum and pool.time_stride in (1, 2)
     return average and all(branch.repeats == (0, 0) for branch in branches)
 
 
 def convolve_and_pool(branches: Sequence[NormReluConv], features: Tensor, pool: nn.Module) -> Tensor:
-    """Concatenate what the branches see, and pool; in the other order where that gives the same."""
+    """Concatenate the branches and pool; in the opposite order where that gives the same result."""
     if not can_pool_first(branches, pool):
         return pool(torch.cat([branch(features) for branch in branches], dim=1))
     size = cast("TransitionPool", pool).kernel_size(features)
@@ -85,7 +85,7 @@ def pool_then_convolve(
     """Average pool of a convolution that keeps T, H and W, for an eighth of the arithmetic.
 
     Args:
-        rectified: What is convolved, (B, C, T, H, W).
+        rectified: Input of the convolution, (B, C, T, H, W).
         kernel: (O, C, depth, height, width), padded as `NormReluConv` does.
         pool: 1 or 2 in (T, H, W); an odd last position is dropped.
         convolve: Computes the convolution of the sums, as `torch.conv3d` does.
@@ -125,9 +125,9 @@ def _branches_of(parameters: Sequence[Tensor], eps: float) -> list[_Branch]:
 
 
 class TransitionFunction(torch.autograd.Function):
-    """A training step of branches with a pool behind them; gives the statistics of the batch, too.
+    """Training step of branches followed by a pool; also returns the batch statistics.
 
-    Changes nothing it is given; not differentiable twice.
+    Does not modify its arguments; not differentiable twice.
     """
 
     @staticmethod
@@ -138,7 +138,7 @@ class TransitionFunction(torch.autograd.Function):
         eps: float,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the pooled maps of all branches, concatenated; and mean and variance of the features."""
+        """Return the pooled maps of all branches, concatenated, and mean and variance of the features."""
         shared, workspace = compute_statistics(features), Workspace(features)
         parts = [
             pool_then_convolve(norm_relu(features, shared, branch.norm, workspace), branch.kernel, pool)
@@ -153,7 +153,7 @@ class TransitionFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        """Give the gradients of the features and, in their order, of the parameters."""
+        """Return the gradients of the features and of the parameters, in the order of the arguments."""
         features, mean, variance, *parameters = ctx.saved_tensors
         shared, branches = Statistics(mean, variance), _branches_of(parameters, ctx.eps)
         stats_grad, workspace = StatsGrad(shared, branches[0].norm), Workspace(features)
@@ -173,7 +173,7 @@ class TransitionFunction(torch.autograd.Function):
 
 
 def _pool_then_convolve_backward(grad: Tensor, rectified: Tensor, kernel: Tensor, pool: Size) -> tuple[Tensor, Tensor]:
-    """Gradients of what is convolved and of the kernel."""
+    """Gradients of the input and the kernel."""
     order = _order(kernel, pool)
     grad_sums, grad_kernel = conv3d_backward(
         order.factor * grad,

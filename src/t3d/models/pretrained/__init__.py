@@ -1,1 +1,1 @@
-"""Weights that others published: which files are understood, reading them, and inflating 2D weights to 3D."""
+"""Published weights: supported layouts, reading, and inflation of 2D weights to 3D."""

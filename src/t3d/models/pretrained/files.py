@@ -1,4 +1,4 @@
-"""Read tensors by name from the files others publish, without running code in them, and fit them into a network."""
+"""Read tensors from published files without running code in them, and load them into a network."""
 
 import warnings
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from t3d.errors import CheckpointError, ConfigError
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a .safetensors file, or a PyTorch file of nothing but tensors.
+    """Read a .safetensors file, or a PyTorch file that contains only tensors.
 
-    Tensors under a key `state_dict`, and names that all start with `module.`, mean the same as without.
+    A top-level key `state_dict` and a common prefix `module.` are removed.
 
     Raises:
-        CheckpointError: The file is missing or damaged, or holds something else than tensors.
+        CheckpointError: The file is missing or damaged, or contains more than tensors.
     """
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; name the weights file in it")
@@ -28,7 +28,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return _plain(load_file(path), str(path))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles it is not sure to understand; it says so when it does not
+            warnings.simplefilter("ignore")  # warns about pickles it may not support; it raises if it does not
             return _plain(torch.load(path, map_location="cpu", weights_only=True), str(path))
     except CheckpointError:
         raise
@@ -54,15 +54,15 @@ def download_tensors(url: str) -> dict[str, Tensor]:
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Copy all tensors into a network that has exactly these; only counters of batches may be absent.
+    """Copy all tensors into a network that has exactly these; only batch counters of norms may be missing.
 
     Args:
         network: Changed in place.
-        tensors: By the network's own names.
-        origin: What an error calls them: their file.
+        tensors: By the network's names.
+        origin: Their file, for error messages.
 
     Raises:
-        CheckpointError: A tensor is missing, left over, or of another shape; the first is named.
+        CheckpointError: A tensor is missing, unexpected, or of another shape; the message names the first.
     """
     own = network.state_dict()
     misfits = [

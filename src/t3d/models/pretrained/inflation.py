@@ -1,4 +1,4 @@
-"""Start a 3D network from the weights of its 2D twin, given as tensors by name."""
+"""Initialise a 3D network from the weights of its 2D twin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from t3d.models.registry import architecture, override
 
 @dataclass(frozen=True, kw_only=True)
 class Inflation:
-    """What became of every tensor of a network, in its order."""
+    """Which tensors of a network were copied, in its order."""
 
     copied: tuple[str, ...]
     """Names of the tensors that came from the 2D weights."""
     fresh: tuple[str, ...]
-    """Names of the tensors that were left as they were."""
+    """Names of the tensors that were not changed."""
 
 
 def twin_overrides(name: str, **overrides: object) -> dict[str, object]:
-    """Options of the 2D twin: the same network with every kernel, stride and pool 1 in time.
+    """Overrides of the 2D twin: the same network with every kernel, stride and pool 1 in time.
 
-    The twin has the same tensor names and, but for the temporal size of kernels, the same shapes. Frames never meet
-    before its average, so it works on pictures as clips of one frame.
+    The twin has the same tensor names and, except for the temporal size of kernels, the same shapes. It processes
+    frames independently until the average, so it takes images as clips of one frame.
 
     Args:
         name: A key of `ARCHITECTURES`.
         overrides: Options that the 3D network is built with.
 
     Returns:
-        Overrides for `create_model(name, ...)`; all can be written as JSON.
+        Overrides for `create_model(name, ...)`; all are valid JSON.
 
     Raises:
         ConfigError: When the name or an override is unknown, or an override makes no sense.
@@ -44,24 +44,24 @@ def twin_overrides(name: str, **overrides: object) -> dict[str, object]:
 
 
 def inflate(model: Network, flat: Mapping[str, Tensor], *, how: Literal["centre", "repeat"]) -> Inflation:
-    """Copy 2D weights into a 3D network, in place, as far from the pixels as they fit without a gap.
+    """Copy 2D weights into a 3D network, in place, from the stem on as long as they fit.
 
     The parts of the network are taken in order: stem, blocks and transitions, norm, head, neck, classifier. A part is
-    copied whole or not at all, and none after one that did not fit: behind a random layer it would mean nothing.
+    copied completely or not at all, and none after one that did not fit: after a random layer it would be useless.
 
     Args:
         model: The network to fill.
         flat: Tensors by the names of the network; kernels are (O, I, 1, H, W), or of the size the network has.
-        how: What a kernel of one plane becomes. `centre`: the plane that sees the output's own frame, among zeros.
-            `repeat`: every plane, divided by their number. A still video gives what the twin gives; with `repeat` only
-            in a DenseNet built with `replicate_time`, elsewhere the zeros beyond the ends make it differ.
+        how: How a 2D kernel becomes 3D. `centre`: the plane at the output's own frame, zeros elsewhere. `repeat`:
+            every plane, divided by their number. For a still video, the output equals the twin's; with `repeat` only
+            in a DenseNet built with `replicate_time`, because zero padding in time changes it.
 
     Raises:
         CheckpointError: When not even the stem fits.
         ConfigError: When `how` is neither.
 
     Source: repeat is Carreira and Zisserman 2017, arXiv:1705.07750, section 2.4.1; centre is Feichtenhofer et al. 2017,
-    arXiv:1611.02155. Neither speaks of this network.
+    arXiv:1611.02155. Neither covers this network.
     """
     if how not in ("centre", "repeat"):
         raise ConfigError(f"how {how!r} must be centre or repeat")
@@ -88,13 +88,13 @@ def _parts(model: Network) -> list[str]:
 
 
 def _zero_counters(model: Network) -> dict[str, Tensor]:
-    """What older files, torchvision's among them, do not hold: how many batches a norm has seen."""
+    """Batch counters of norms, which older files (such as torchvision's) do not contain."""
     own = model.state_dict()
     return {name: torch.zeros_like(own[name]) for name in own if name.endswith(".num_batches_tracked")}
 
 
 def _misfit(part: str, model: Network, given: Mapping[str, Tensor]) -> str:
-    """Say why a part cannot be copied whole; nothing where it can."""
+    """Why a part cannot be copied completely; empty if it can."""
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(f"{part}.")}
     for name, tensor in own.items():
         if name not in given:

@@ -1,7 +1,7 @@
-"""The table of files that others published: their names for our names, what network they hold, what pictures it saw.
+"""The table of supported published layouts: tensor names, networks and preprocessing.
 
-`t3d.models.pretrained.reading` recognises and reads them. A name ends before `.weight`, `.bias` and the like;
-{a} stands for a number that is the same on both sides.
+`t3d.models.pretrained.reading` recognises and reads them. Names are without `.weight`, `.bias` and the like; {a} is a
+number that is the same on both sides.
 """
 
 from collections.abc import Mapping
@@ -11,31 +11,31 @@ from typing import Any
 from t3d.video.spec import ClipSpec, PixelSpec
 
 Names = tuple[tuple[str, str], ...]
-"""Pairs of a published name and ours. Of two published names for one of ours, the first is the usual one."""
+"""Pairs of a published name and ours. If two published names map to one of ours, the first is preferred."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one project wrote its weights."""
+    """Layout of one project's weights files."""
 
     source: str
-    """Whose files these are."""
+    """The project that published the files."""
     archs: tuple[str, ...]
-    """Networks of ours they may hold; the names in a file tell which."""
+    """Names of our networks the files may contain; the tensors in a file determine which."""
     names: Names
     pixels: PixelSpec
-    """How its pictures were prepared, or the nearest that can be said."""
+    """Preprocessing of the published network, or the closest supported one."""
     clip: ClipSpec
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Options with which our network computes the same function."""
+    """Overrides with which our network computes the same function."""
     prefix: str = ""
-    """What may stand before all names."""
+    """Optional common prefix of all names."""
     flat: bool = False
-    """The network is of pictures: its kernels have no depth."""
+    """A 2D network: its kernels have no depth."""
     bgr: bool = False
-    """The network saw blue, green, red; `pixels` are in our order all the same."""
+    """The network was trained on BGR; `pixels` are in RGB order nevertheless."""
     flow: bool = False
-    """A network of two channels saw optical flow, the largest motion as 1."""
+    """A network of two channels was trained on optical flow scaled to -1..1."""
     inexact: str = ""
     """Where `pixels` and `clip` differ from what was published, or were not published."""
 
@@ -49,7 +49,7 @@ def _densenet(stem: int) -> Names:
         (f"{layer}.conv1", f"{ours}.squeeze.conv"),
         (f"{layer}.norm2", f"{ours}.grow.norm"),
         (f"{layer}.conv2", f"{ours}.grow.conv"),
-        (f"{layer}.norm.1", f"{ours}.squeeze.norm"),  # as older files have it
+        (f"{layer}.norm.1", f"{ours}.squeeze.norm"),  # as in older files
         (f"{layer}.conv.1", f"{ours}.squeeze.conv"),
         (f"{layer}.norm.2", f"{ours}.grow.norm"),
         (f"{layer}.conv.2", f"{ours}.grow.conv"),
@@ -61,7 +61,7 @@ def _densenet(stem: int) -> Names:
 
 
 def _resnet(stem: tuple[str, str], conv: str, norm: str) -> Names:
-    """Names of a residual network, given those of the stem and what a convolution and its norm are called."""
+    """Names of a residual network, given those of the stem, its convolutions and norms."""
     block, ours = "layer{a}.{b}", "stages.block{a}.{b}"
     layers = [
         (f"{block}.{kind.format(number + 1)}", f"{ours}.layers.{number}.{role}")
@@ -111,7 +111,7 @@ _MINUS_1_TO_1 = PixelSpec(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 def _bytes(mean: tuple[int, int, int], *, resize: int) -> PixelSpec:
-    """Values 0..255 less a mean."""
+    """Preprocessing: values 0..255 minus a mean."""
     red, green, blue = (level / 255 for level in mean)
     return PixelSpec(resize=resize, crop_size=112, mean=(red, green, blue), std=(1 / 255, 1 / 255, 1 / 255))
 
@@ -227,4 +227,4 @@ LAYOUTS: dict[str, Layout] = {
         clip=ClipSpec(num_frames=16),
     ),
 }
-"""Every layout that is understood."""
+"""All supported layouts."""

@@ -1,6 +1,6 @@
-"""Read weights that others published: recognise them, rename them, and say which network of ours computes the same.
+"""Recognise and rename published weights, and determine the network and options that compute the same function.
 
-The names themselves are in `t3d.models.pretrained.layouts`; `t3d.models.pretrained.files` reads the tensors.
+The names are in `t3d.models.pretrained.layouts`; `t3d.models.pretrained.files` reads the tensors.
 """
 
 import re
@@ -24,35 +24,35 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A network that others published, as one of ours."""
+    """A published network, as one of ours."""
 
     layout: str
     arch: str
     overrides: Mapping[str, Any]
     num_classes: int
-    """0 where the file has no classifier."""
+    """0 if the file has no classifier."""
     tensors: Mapping[str, Tensor]
-    """By our names; counters of batches may be absent."""
+    """By our names; batch counters of norms may be missing."""
     pixels: PixelSpec
     clip: ClipSpec
     inexact: str
     """Where `pixels` and `clip` differ from what was published, or were not published."""
     bgr: bool
-    """The network was made for blue, green, red, and its first convolution was turned round."""
+    """The network was trained on BGR, and its first convolution was reversed."""
 
 
 def read_published(tensors: Tensors, *, layout: str = "auto", arch: str | None = None, bgr: bool = False) -> Published:
-    """Find the network that published weights belong to, and give them its names.
+    """Determine the network of published weights, and rename them.
 
     Args:
         tensors: By their published names.
-        layout: A key of `LAYOUTS`, or `auto`: the one whose names these are.
-        arch: The network, where it is none that the layout is known for.
-        bgr: The network was trained on blue, green, red; some layouts say so themselves.
+        layout: A key of `LAYOUTS`, or `auto` to recognise it.
+        arch: The network, if it is not one of the layout's.
+        bgr: The network was trained on BGR; not needed for layouts known to be BGR.
 
     Raises:
         ConfigError: The layout or the network is unknown.
-        CheckpointError: No layout or several suit the names, or the weights are not those of a whole network.
+        CheckpointError: No layout or several fit the names, or the weights are incomplete.
     """
     name = recognise(tensors) if layout == "auto" else layout
     row = _layout_named(name)
@@ -76,7 +76,7 @@ def read_published(tensors: Tensors, *, layout: str = "auto", arch: str | None =
 
 
 def recognise(tensors: Tensors) -> str:
-    """Find the one layout that all names and the depths of all kernels suit.
+    """Find the layout that fits all names and kernel depths.
 
     Raises:
         CheckpointError: None does, or several do.
@@ -95,10 +95,9 @@ def recognise(tensors: Tensors) -> str:
 
 
 def from_published(state_dict: Tensors, *, layout: str) -> dict[str, Tensor]:
-    """Rename published weights so that `load_state_dict(..., strict=True)` takes them.
+    """Rename published weights so that `load_state_dict(..., strict=True)` accepts them.
 
-    Convolutions of pictures become convolutions of clips with one plane in time; a classifier that is a convolution of
-    one position becomes a matrix.
+    2D kernels get a temporal size of 1; a classifier that is a 1x1x1 convolution becomes a matrix.
 
     Args:
         state_dict: Tensors by their published names.
@@ -116,7 +115,7 @@ def from_published(state_dict: Tensors, *, layout: str) -> dict[str, Tensor]:
 
 
 def published_name(name: str, *, layout: str) -> str | None:
-    """What a layout calls a tensor of ours; None where it has no such tensor."""
+    """Published name of one of our tensors; None if the layout has no such tensor."""
     pairs = [(ours, theirs) for theirs, ours in _layout_named(layout).names]
     return _renamed([name], pairs)[name]
 
@@ -133,9 +132,9 @@ def _layout_named(name: str) -> Layout:
 
 
 def _first_odd(tensors: Tensors, row: Layout) -> str | None:
-    """The first tensor that has no name or no kernel of this layout, in quotes."""
+    """The first tensor whose name or kernel does not fit this layout, in quotes."""
     ours = _renamed(tensors, row.names, prefix=row.prefix)
-    other = 5 if row.flat else 4  # dimensions of a kernel that does, or does not, see time
+    other = 5 if row.flat else 4  # dimensions of a 3D or a 2D kernel
     for name, tensor in tensors.items():
         if ours[name] is None:
             return repr(name)
@@ -145,7 +144,7 @@ def _first_odd(tensors: Tensors, row: Layout) -> str | None:
 
 
 def _by_our_names(tensors: Tensors, row: Layout) -> dict[str, Tensor]:
-    """Rename and reshape what the layout knows; the rest stays as it is."""
+    """Rename and reshape the tensors of the layout; others stay unchanged."""
     ours = _renamed(tensors, row.names, prefix=row.prefix)
     renamed: dict[str, Tensor] = {}
     for theirs, tensor in tensors.items():
@@ -163,7 +162,7 @@ def _shaped(tensor: Tensor, name: str, row: Layout) -> Tensor:
 
 
 def _renamed(names: Iterable[str], pairs: Iterable[tuple[str, str]], *, prefix: str = "") -> dict[str, str | None]:
-    """Names with their first part replaced as one of the pairs says; None where none does."""
+    """A name with its first part replaced by the matching pair; None if none matches."""
     patterns = [(_pattern(given, prefix), wanted) for given, wanted in pairs]
     renamed: dict[str, str | None] = dict.fromkeys(names)
     for name in renamed:
@@ -177,7 +176,7 @@ def _renamed(names: Iterable[str], pairs: Iterable[tuple[str, str]], *, prefix: 
 
 @cache
 def _pattern(template: str, prefix: str) -> re.Pattern[str]:
-    """A template as a regular expression: {a} is a number, and one more word ends the name."""
+    """A template as a regular expression: {a} is a number, and one more word follows."""
     numbered = re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", re.escape(template))
     return re.compile(f"(?:{re.escape(prefix)})?{numbered}" + r"\.(?P<leaf>\w+)")
 
@@ -193,12 +192,12 @@ def _first_convolution(renamed: Tensors) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
-    """What of a network a file lacks, has too much of, or has in another shape."""
+    """Tensors of a network that a file lacks, has in excess, or has in another shape."""
 
     arch: str
     overrides: Mapping[str, Any]
     own: Tensors
-    """The outline of the network's tensors."""
+    """The network's tensors, on the meta device."""
     missing: list[str]
     unexpected: list[str]
     misshaped: list[str]
@@ -209,7 +208,7 @@ class _Fit:
 
     @property
     def lacks_shortcuts_only(self) -> bool:
-        """As residual networks of type A do, which have no weights there."""
+        """Whether only shortcuts are missing, as in residual networks of type A."""
         shortcuts = [name for name in _needed(self.own) if ".shortcut." in name]
         return bool(shortcuts) and self.missing == shortcuts and self.num_misfits == len(shortcuts)
 
@@ -231,12 +230,12 @@ def _fit(renamed: Tensors, arch: str, overrides: Mapping[str, Any]) -> _Fit:
 
 
 def _needed(own: Tensors) -> list[str]:
-    """All but the counters of batches, which older files do not have."""
+    """All tensors except batch counters, which older files lack."""
     return [name for name in own if not name.endswith(".num_batches_tracked")]
 
 
 def _complaint(fit: _Fit, layout: str, tensors: Tensors, renamed: Tensors) -> str:
-    """One line about what does not fit, by published names."""
+    """One line naming the tensor that does not fit, by its published name."""
     if fit.lacks_shortcuts_only:
         return f"a {fit.arch} with shortcuts of type A, which have no weights; only type B is supported"
     theirs = dict(zip(renamed, tensors, strict=True))
@@ -251,10 +250,10 @@ def _complaint(fit: _Fit, layout: str, tensors: Tensors, renamed: Tensors) -> st
 
 
 def _preprocessing(row: Layout, channels: int) -> tuple[PixelSpec, str]:
-    """How the frames are prepared, and what of that is not as published.
+    """Preprocessing of the frames, and how it differs from the published one.
 
     Raises:
-        CheckpointError: It is not known what the channels hold.
+        CheckpointError: The meaning of the input channels is unknown.
     """
     if channels == 3:
         return row.pixels, row.inexact
@@ -266,10 +265,10 @@ def _preprocessing(row: Layout, channels: int) -> tuple[PixelSpec, str]:
 
 
 def _seeing_our_pixels(renamed: Tensors, pixels: PixelSpec, *, bgr: bool) -> dict[str, Tensor]:
-    """Change the first convolution where the published network saw other channels or another scale than ours will.
+    """Adapt the first convolution to the channel order and scale of our input.
 
     Raises:
-        CheckpointError: There are no three colours to exchange.
+        CheckpointError: The input has not three channels to reverse.
     """
     stem = _first_convolution(renamed)
     assert stem is not None  # the network has one
