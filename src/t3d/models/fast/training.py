@@ -28,7 +28,7 @@ def accelerate(network: AnyModule, *, recompute: bool = False) -> AnyModule:
     last `recompute` counts. `undo_acceleration` reverts it.
 
     Args:
-        network: Any module; every `Stem`, `DenseBlock`, `DenseTransition` and `TemporalTransition` in it is accelerated.
+        network: Any module; each `Stem`, `DenseBlock`, `DenseTransition` and `TemporalTransition` is accelerated.
         recompute: Recompute the narrow maps of dense blocks for the gradient: less memory, more time.
 
     Raises:
