@@ -12,10 +12,9 @@ import tyro
 from benchmarks.options import Options
 from t3d.bench.experiments import Findings, progress_on_stderr, record
 from t3d.bench.tables import markdown
-from t3d.commands._output import make_folder
 from t3d.errors import T3DError
 from t3d.evaluation.plots import save_figure
-from t3d.files import write_text
+from t3d.files import make_folder, write_text
 
 _PROGRAM = "python -m benchmarks"
 

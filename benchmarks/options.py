@@ -28,6 +28,7 @@ Kind = Literal[
     "coding-error",
     "optical-flow",
     "int8-accuracy",
+    "waiting",
 ]
 
 NETWORKS = ("t3d_121", "densenet3d_121")
@@ -45,6 +46,7 @@ _FLAGS: dict[Kind, tuple[str, ...]] = {
     "coding-error": (),
     "optical-flow": ("data", "resize"),
     "int8-accuracy": ("data",),
+    "waiting": ("rounds", "threads"),
 }
 """Every kind, and the flags it reads besides --output and --json."""
 _ROUNDS: dict[Kind, int] = {"growth": 3, "prepared-forms": 8}

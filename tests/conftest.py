@@ -10,13 +10,18 @@ import torch
 
 from program import FEW, MICRO, Call, Outcome, write_dataset
 from t3d import cli
+from t3d.system import leave_malloc
 from t3d.video.encode import write_video
 
 pytest_plugins = ["toys"]
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C, and let started programs hear it, also in the background of a shell, which ignores it."""
+    """Hear Ctrl-C, and let started programs hear it, also in the background of a shell, which ignores it.
+
+    Memory that a test has freed goes back: one process runs thousands of them.
+    """
+    leave_malloc()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

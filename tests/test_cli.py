@@ -78,6 +78,6 @@ def test_preset_sets_the_defaults_of_the_other_flags(flags: tuple[str, ...], t3d
 
 
 def test_closed_pipe_is_no_error() -> None:
-    command = f"{sys.executable} -m t3d models --arch c3d_tiny | head -n 1"
+    command = f"{sys.executable} -m t3d train --help | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -206,13 +206,13 @@ def test_an_error_while_all_workers_live_is_raised_as_it_is() -> None:
 
 
 @pytest.fixture
-def data(monkeypatch: pytest.MonkeyPatch, t3d: Call) -> Callable[..., tuple[int, str]]:
+def data(monkeypatch: pytest.MonkeyPatch, dataset: Path, t3d: Call) -> Callable[..., tuple[int, str]]:
     """Let `t3d data` do something else."""
 
     def call(run: Callable[[object], object], show: Callable[[object, object], int] = lambda *_: 0) -> tuple[int, str]:
         monkeypatch.setattr(data_command, "run", run)
         monkeypatch.setattr(data_command, "show", show)
-        outcome = t3d("data", "videos")
+        outcome = t3d("data", dataset)
         return outcome.code, outcome.err
 
     return call
@@ -258,13 +258,15 @@ def test_a_reader_that_has_seen_enough_is_no_error(
     assert data(lambda config: None, _raise(error)) == (0, "")
 
 
-def test_a_worker_that_died_says_how_to_go_on(tmp_path: Path, t3d: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_died_says_how_to_go_on(
+    dataset: Path, tmp_path: Path, t3d: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from t3d.commands import train
 
     def die(*_: object, **__: object) -> None:
         raise WorkerError("a worker died; give fewer --workers")
 
     monkeypatch.setattr(train, "run", die)
-    outcome = t3d("train", "data", "--output", tmp_path)
+    outcome = t3d("train", dataset, "--output", tmp_path)
     assert outcome.code == 2
     assert "--resume goes on" in outcome.err

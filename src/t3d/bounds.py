@@ -8,36 +8,38 @@ from typing import Any, get_type_hints
 
 from t3d.errors import ConfigError
 
+Number = int | float
+
 
 @dataclass(frozen=True)
 class Bound:
     """A condition on a number, and the end of its error message."""
 
-    holds: Callable[[float], bool]
+    holds: Callable[[Number], bool]
     """The condition; false for NaN."""
     rule: str
 
 
-def at_least(smallest: float, *, below: float | None = None) -> Bound:
+def at_least(smallest: Number, *, below: Number | None = None) -> Bound:
     """At least `smallest`, and optionally less than `below`."""
     if below is None:
         return Bound(lambda value: value >= smallest, f"must be at least {smallest}")
     return Bound(lambda value: smallest <= value < below, f"must be at least {smallest} and below {below}")
 
 
-def above(lower: float, largest: float | None = None) -> Bound:
+def above(lower: Number, largest: Number | None = None) -> Bound:
     """Greater than `lower`, and optionally at most `largest`."""
     if largest is None:
         return Bound(lambda value: value > lower, f"must be above {lower}")
     return Bound(lambda value: lower < value <= largest, f"must be above {lower} and at most {largest}")
 
 
-def between(smallest: float, largest: float) -> Bound:
+def between(smallest: Number, largest: Number) -> Bound:
     """Between `smallest` and `largest`, both included."""
     return Bound(lambda value: smallest <= value <= largest, f"must lie between {smallest} and {largest}")
 
 
-def inside(lower: float, upper: float) -> Bound:
+def inside(lower: Number, upper: Number) -> Bound:
     """Between `lower` and `upper`, both excluded."""
     return Bound(lambda value: lower < value < upper, f"must lie between {lower} and {upper}, both excluded")
 
@@ -86,7 +88,7 @@ def _bounds(kind: type) -> Mapping[str, tuple[Bound, ...]]:
     }
 
 
-def _numbers(value: Any) -> Iterator[float]:  # noqa: ANN401  (value of any field)
+def _numbers(value: Any) -> Iterator[Number]:  # noqa: ANN401  (value of any field)
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, int | float):
             yield item

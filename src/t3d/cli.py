@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from t3d import __version__
 from t3d.errors import T3DError, WorkerError, unknown
-from t3d.system import interruptible, is_first_process, was_interrupted
+from t3d.system import interruptible, is_first_process, leave_malloc, was_interrupted
 from t3d.workers import explain_death, no_worker_left
 
 
@@ -90,10 +90,17 @@ _PRESETS = {"train": "preset", "transfer": "transfer_preset", "pipeline": "pipel
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit."""
+    """Run the command line and exit.
+
+    Args:
+        arguments: What follows `t3d`; by default those of this process, which then is the program's own. In a process
+            of another program, its malloc stays as it is.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
+    if arguments is not None:
+        leave_malloc()
     given = list(sys.argv[1:] if arguments is None else arguments)
     with no_worker_left():
         code = _guarded(given)

@@ -1,12 +1,15 @@
-"""Write files atomically: readers never see a partial file, and a failed write leaves nothing."""
+"""Folders and files of results: folders made and locked before the work, files that appear whole or not at all."""
 
 import csv
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
+
+from t3d.errors import ConfigError
+from t3d.system import is_first_process
 
 
 @contextmanager
@@ -40,6 +43,56 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, buffer.getvalue())
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder if it does not exist.
+
+    Raises:
+        ConfigError: It cannot be created or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"{folder}: is a file; name a folder") from None
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written to; name another folder")
+    return folder
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file. A file left behind by a killed command does not block.
+
+    Args:
+        path: The lock file, removed at the end; its folder must exist.
+        wait: Wait for another command that holds it, instead of raising.
+
+    Raises:
+        ConfigError: Another command holds it.
+    """
+    from filelock import FileLock, Timeout  # which takes a tenth of a second
+
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"{path.parent}: another command is writing here; let it end, or name another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows cannot remove open files
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+def claimed(folder: Path) -> AbstractContextManager[None]:
+    """Lock a run folder against other commands; only the first process does so."""
+    return locked(make_folder(folder) / ".lock", wait=False) if is_first_process() else nullcontext()
 
 
 def _umask() -> int:

@@ -4,7 +4,7 @@ This module does not import PyTorch, so that wrong paths and files are refused a
 """
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -112,11 +112,6 @@ def versions(*, modality: str = "rgb") -> dict[str, str]:
 
 
 def _opencv_version() -> str:
-    for name in ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    import cv2  # built by hand
+    import cv2
 
     return str(cv2.__version__)

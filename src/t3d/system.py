@@ -27,13 +27,15 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _LARGE = 16 * 2**20
 """In bytes; a smaller value saves more memory, but a step takes twice the time."""
 
-_request_times: list[float] = []
-"""Times of signals to end since the command began, on the monotonic clock."""
+_leaves_malloc = False
+_num_blocks = 0
+_requests: list[tuple[int, float]] = []
+"""Signals to end that came in this block, and when, on the monotonic clock."""
 
 
 def was_interrupted() -> bool:
-    """Whether a signal to end has arrived since the outermost `interruptible` block began."""
-    return bool(_request_times)
+    """Whether a signal to end has come since the outermost of the blocks below began."""
+    return bool(_requests)
 
 
 @contextmanager
@@ -42,7 +44,6 @@ def interruptible() -> Iterator[None]:
 
     Signals that were ignored when the process started (`nohup`, background jobs) stay ignored.
     """
-    _request_times.clear()
     raised = False
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -55,7 +56,7 @@ def interruptible() -> Iterator[None]:
         raised = True
         raise KeyboardInterrupt
 
-    with _handled(end):
+    with _noted(), _handled(end):
         yield
 
 
@@ -77,7 +78,7 @@ def interrupts_deferred(note: Callable[[], None]) -> Iterator[None]:
         noted = True
         note()
 
-    with _handled(defer):
+    with _noted(), _handled(defer):
         yield
 
 
@@ -106,6 +107,12 @@ def ignore_interrupts(worker: int = 0) -> None:
 def is_first_process() -> bool:
     """Whether this is the process of rank 0 of torchrun, SLURM or Fabric."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+
+
+def leave_malloc() -> None:
+    """Let the two functions below do nothing from now on: this process is another program's, which called a command."""
+    global _leaves_malloc
+    _leaves_malloc = True
 
 
 def keep_freed_memory() -> bool:
@@ -149,11 +156,24 @@ _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 def _is_new_request(number: int) -> bool:
     """Record a signal; return whether it is a new request, not a repetition by a launcher."""
     now = time.monotonic()
-    is_repeated = (
-        number != signal.SIGINT and was_interrupted() and now - _request_times[-1] < _SAME_REQUEST_SECONDS
-    )  # Ctrl-C twice is always meant
-    _request_times.append(now)
-    return not is_repeated
+    last, when = _requests[-1] if _requests else (0, now)
+    _requests.append((number, now))
+    if number == signal.SIGINT:  # Ctrl-C twice is always meant
+        return True
+    return number != last or now - when > _SAME_REQUEST_SECONDS
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Forget at the end of the outermost block what has come in it."""
+    global _num_blocks
+    _num_blocks += 1
+    try:
+        yield
+    finally:
+        _num_blocks -= 1
+        if _num_blocks == 0:
+            _requests.clear()
 
 
 @contextmanager
@@ -189,7 +209,7 @@ def _blocked() -> Iterator[None]:
 
 
 def _set_malloc_options(options: Mapping[int, int]) -> bool:
-    if sys.platform != "linux":
+    if _leaves_malloc or sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):  # as in musl

@@ -78,6 +78,13 @@ def test_startup_is_judged_by_seconds(tmp_path: Path) -> None:
     }
 
 
+def test_waiting_is_measured_alone_and_beside_others(tmp_path: Path, instant: Instant) -> None:
+    alone, beside = _record("waiting", "--rounds", 1, "--threads", 2, output=tmp_path)["tables"]
+    assert "2 threads" in alone["title"]
+    assert "busy" in beside["title"]
+    assert instant.calls == [["default", "OMP_WAIT_POLICY=passive", "OMP_NUM_THREADS=1"]] * 2
+
+
 def test_growth_is_fitted_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "AXES", {"frames": (16, 20, 24)})
     monkeypatch.setattr(growth, "NUM_VIDEOS", (1, 2))

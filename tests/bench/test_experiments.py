@@ -36,7 +36,7 @@ def test_the_time_of_all_is_said_after_the_first_variant(instant: Instant, caplo
         rows, limits = run_experiments([first, second], threads=1, limits_of="cpu")
     expected = (2 * 1 + 5 * (2 + 20)) + (1 + 3 * 4)
     said = [record.message for record in caplog.records]
-    assert f"about {expected / 60:.0f} min in all: 3 variants in 2 tables" in said
+    assert any(text.startswith(f"about {expected / 60:.0f} min in all") for text in said)
     assert said[1] == "table 1 of 2: first"
     assert "left" in said[3]
     assert limits == LIMITS
@@ -56,7 +56,8 @@ def test_training_settings_are_those_the_network_and_processor_have(monkeypatch:
         "accelerated, bf16, channels last": missing,
     }
     plain, accelerated, recomputed, *_ = (one.flops for one in experiment.work)
-    assert plain == accelerated < recomputed < 4 / 3 * accelerated  # at most the forward pass once more
+    assert accelerated < plain  # averages before convolutions
+    assert accelerated < recomputed < 4 / 3 * accelerated  # at most the forward pass once more
     resnet = training_experiment("resnet3d_tiny", SHAPE, TRAINING, rounds=1, device="cpu")
     assert "accelerated, recompute" not in [one.variant.name for one in resnet.work]
 

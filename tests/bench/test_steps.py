@@ -94,11 +94,11 @@ def test_plain_and_accelerated_steps_compute_the_same() -> None:
         torch.testing.assert_close(accelerated[name], plain[name], rtol=1e-6, atol=1e-9)
 
 
-def test_a_forward_pass_costs_what_the_list_of_networks_says_and_takes_overrides() -> None:
+def test_a_forward_pass_costs_less_than_the_list_of_networks_says_and_takes_overrides() -> None:
     found = fit("t3d_tiny", (16, 32, 32))
     assert found is not None
     whole = count_flops(forward_step, arch="t3d_tiny", shape=(3, 3, 16, 32, 32))
-    assert whole == 3 * found.gflops * 1e9
+    assert whole < 3 * found.gflops * 1e9  # counted of the plain network
     assert 0 < count_flops(forward_step, arch="t3d_tiny", shape=(3, 3, 16, 32, 32), growth_rate=4) < whole
 
 
@@ -128,7 +128,7 @@ def test_an_engine_that_is_not_installed_is_skipped(monkeypatch: pytest.MonkeyPa
     def missing(packages: object, extra: str) -> dict[str, str]:
         raise ConfigError(f"install 't3d[{extra}]'")
 
-    monkeypatch.setattr("t3d.bench.steps.releases", missing)
+    monkeypatch.setattr("t3d.inference.backends.base.releases", missing)
     assert "t3d[onnx]" in unavailable(ScoreSettings(name="x", engine="onnxruntime"), "cpu")
 
 

@@ -1,22 +1,20 @@
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from program import Call
-from t3d.commands import _datasets as datasets
 from t3d.commands import demo
 from t3d.config import DemoConfig
+from t3d.data import shapes
 from t3d.data.shapes import render_shapes
 
 
 def test_demo_goes_the_whole_way(t3d: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T3D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        datasets, "render_shapes", partial(render_shapes, num_train_per_class=1, num_test_per_class=3, edge=32)
-    )
+    few = {"num_train_per_class": 1, "num_test_per_class": 3, "edge": 32, "num_workers": 0}
+    monkeypatch.setattr(shapes, "render_shapes", lambda folder, **options: render_shapes(folder, **(options | few)))
     config = demo.train_config(DemoConfig(output=tmp_path / "demo"))
     short = replace(
         config, schedule=replace(config.schedule, max_steps=2), run=replace(config.run, workers=0, accelerator="cpu")

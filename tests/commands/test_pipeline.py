@@ -40,8 +40,11 @@ def done(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(done: Path, tmp_path: Path) -> Path:
-    """The same, to be changed."""
-    return shutil.copytree(done, tmp_path / "pipeline")
+    """The same, to be changed; its runs name each other where they lie now."""
+    folder = shutil.copytree(done, tmp_path / "pipeline")
+    for path in folder.rglob("config.json"):
+        path.write_text(path.read_text().replace(str(done), str(folder)))
+    return folder
 
 
 def _lineage(folder: Path) -> list[tuple[str, str | None]]:

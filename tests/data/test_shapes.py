@@ -91,6 +91,13 @@ def _stop_after(count: int) -> Callable[[int, int], None]:
     return progress
 
 
+def test_two_processes_give_equal_files(tiny: Path, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    two = render_shapes(tmp_path / "set", **TINY, num_workers=2, progress=lambda *call: calls.append(call))
+    assert calls == [(done, 24) for done in range(1, 25)]
+    assert contents(two) == contents(tiny)
+
+
 def test_an_interrupted_rendering_goes_on_where_it_stopped_to_equal_files(tiny: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):

@@ -126,7 +126,7 @@ def test_foreign_safetensors_are_refused(metadata: dict[str, str] | None, tmp_pa
     [
         ({"schema_version": 2}, "schema version 2 is newer"),
         ({"arch": None, "surprise": 1}, "surprise"),
-        ({"clip": {"num_frames": 0}}, "num_frames 0"),
+        ({"clip": {"num_frames": 0}}, "num-frames 0"),
         ({"pixels": None}, "cannot be read"),
         ({"segments": {"segments": 0}}, "segments 0"),
         ({"segments": 3}, "cannot be read"),

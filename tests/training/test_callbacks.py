@@ -170,7 +170,7 @@ def test_the_first_signal_waits_for_the_update_the_second_does_not(number: signa
         os.kill(os.getpid(), number)
         assert callbacks.interrupted
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before
 
 

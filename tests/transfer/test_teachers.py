@@ -135,7 +135,7 @@ def test_the_size_of_the_pictures_takes_the_resizing_along() -> None:
         ),
         ({"name": "colour_statistics", "weights": Path("w.pth")}, "no weights; leave out --teacher-weights w.pth"),
         ({"name": "own.py:make", "weights": Path("w.pth")}, "--teacher-weights w.pth cannot be given to own.py:make"),
-        ({"name": "colour_statistics", "size": 0}, "crop_size 0 must"),
+        ({"name": "colour_statistics", "size": 0}, "0 must be at least 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: dict[str, object], message: str) -> None:

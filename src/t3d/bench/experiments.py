@@ -236,7 +236,7 @@ class _Forecast:
             self.expected.append(len(runs) * build_seconds + experiment.rounds * turns)
         variants = sum(not one.variant.skip for experiment in self.experiments for one in experiment.work)
         LOGGER.info(
-            "about %s in all: %d variants in %d tables", _duration(sum(self.expected)), variants, len(self.experiments)
+            "about %s in all (variants: %d, tables: %d)", _duration(sum(self.expected)), variants, len(self.experiments)
         )
 
     def on_table(self, number: int) -> None:

@@ -15,7 +15,7 @@ from t3d.bench.machine import Precision, bf16_missing
 from t3d.bench.rounds import Step
 from t3d.errors import ConfigError
 from t3d.inference.backends import BACKENDS
-from t3d.inference.backends.base import Scorer, releases
+from t3d.inference.backends.base import Scorer
 from t3d.inference.export import noise_clips
 from t3d.inference.scorer import torch_scorer
 from t3d.models import accelerate, create_model, prepare_for_inference, supports_recompute
@@ -203,9 +203,10 @@ def unavailable(settings: ScoreSettings, device: str) -> str:
     """Reason why an engine or precision cannot be measured here; empty if it can."""
     if settings.precision == "bf16" and (reason := bf16_missing(device)):
         return reason
-    engine = BACKENDS[settings.engine]
+    if settings.engine == "torch":
+        return ""
     try:
-        releases(engine.packages, engine.extra)
+        BACKENDS[settings.engine].releases(settings.precision)
     except ConfigError as error:
         return f"skipped: {error}"
     return ""

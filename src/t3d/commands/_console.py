@@ -26,7 +26,7 @@ def warn(text: str) -> None:
         console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print one line of progress, on the first process only."""
     if is_first_process():
         console.print(text, markup=False, soft_wrap=True)
@@ -85,7 +85,7 @@ class TrainingReporter:
             text += f"  | validation: {self._figures(row, 'validation')}"
         done = row["step"] - self.first_step
         left = (time.monotonic() - self.started) * (self.num_steps - row["step"]) / max(1, done)
-        say(f"{text}  | {row['seconds']:.0f} s, about {left:.0f} s left")
+        log(f"{text}  | {row['seconds']:.0f} s, about {left:.0f} s left")
 
     def _figures(self, row: Mapping[str, Any], part: str) -> str:
         return f"loss {row[f'{part}_loss']:.3f}  {self.written} {row[f'{part}_{self.measure}']:.1%}"

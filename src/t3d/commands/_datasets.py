@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t3d.commands._checks import check_data
-from t3d.commands._console import bar, say
-from t3d.commands._output import alone, make_folder
+from t3d.commands._console import bar, log
 from t3d.config.fields import BUILT_IN
 from t3d.data.formats import load_videos
 from t3d.data.samples import Subset, VideoList
+from t3d.files import locked, make_folder
 from t3d.video.spec import PixelSpec
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def video_source(pixels: PixelSpec, *, backend: str, keep_flow: bool = True) -> 
     if not keep_flow:
         return partial(open_flow, pixels=pixels, backend=backend)
     if not folder.exists():
-        say(f"optical flow is computed when a video is first read, which takes its time, and kept in {folder}")
+        log(f"optical flow is computed when a video is first read, which takes its time, and kept in {folder}")
     return partial(open_flow, pixels=pixels, folder=make_folder(folder), backend=backend)
 
 
@@ -76,8 +76,12 @@ def _render(folder: Path) -> Path:
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        alone(folder.with_name(f"{folder.name}.lock")),
+        locked(folder.with_name(f"{folder.name}.lock")),
         bar("rendering temporal shapes", total=None) as progress,
     ):
         task = progress.task_ids[0]
-        return render_shapes(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
+        return render_shapes(
+            folder,
+            num_workers=0 if os.cpu_count() == 1 else 2,  # a second one is worth its start, more are not
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )

@@ -21,7 +21,7 @@ from t3d.inference.open import InferenceModel
 from t3d.models import prepare_for_inference
 from t3d.models.checkpoints import ModelCard
 from t3d.models.fast.convolutions import Conv3dOverride, conv3d_padded_in_time
-from t3d.system import is_first_process, keep_freed_memory, was_interrupted
+from t3d.system import cpu_bf16_supported, is_first_process, keep_freed_memory, was_interrupted
 
 
 def build_fabric(*, accelerator: Accelerator, precision: Precision, devices: int = 1, nodes: int = 1) -> Fabric:
@@ -159,7 +159,9 @@ def check_numerics(
     )
     if slowdown > _SLOW:
         finer = str(FINER[kind]).removeprefix("torch.")
-        warn(f"--precision {precision} takes {slowdown:.0f} times as long as {finer} here")
+        emulated = device.type == "cpu" and kind == torch.bfloat16 and not cpu_bf16_supported()
+        reason = "; this processor has no bf16 units" if emulated else ""
+        warn(f"--precision {precision} takes {slowdown:.0f} times as long as {finer} here{reason}")
 
 
 def check_scoring_numerics(card: ModelCard, num_clips: int, *, device: torch.device, precision: Precision) -> None:

@@ -1,9 +1,8 @@
-"""Shared by `train` and `transfer`: flags by name, checks before the start, the learner, and reporters."""
+"""Shared by `train` and `transfer`: flags by name, checks before the start, the learner and its loop."""
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,17 +10,21 @@ from typing import Any, TypeVar
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.utils.data import DataLoader
 
-from t3d.commands._console import TrainingReporter, bar, say
+from t3d.commands._console import TrainingReporter, bar, log
 from t3d.commands._devices import build_fabric, check_numerics, prepare_compilation, wants_check
-from t3d.config import ModelOptions, RunOptions, ScheduleOptions, TrainConfig, TransferConfig
+from t3d.config import ModelOptions, RunOptions, TrainConfig, TransferConfig
+from t3d.data.clips import EpochSampler
 from t3d.errors import ConfigError
 from t3d.models import accelerate, create_model, supports_recompute
+from t3d.models.checkpoints import ModelCard
 from t3d.models.pretrained.inflation import twin_overrides
 from t3d.models.registry import architecture
-from t3d.training.callbacks import Reporter
+from t3d.training.callbacks import RunCallbacks
 from t3d.training.learner import Learner, prepare_network
 from t3d.training.loader import Length
+from t3d.training.loop import Objective, fit
 from t3d.training.optim import build_optimizer, build_schedule
 from t3d.training.tracking import tensorboard_reporters
 from t3d.video.spec import AugmentSpec, ClipSpec, PixelSpec, SegmentSpec
@@ -82,6 +85,12 @@ def outline_network(arch: str, overrides: Mapping[str, Any], options: RunOptions
     if not options.plain:
         accelerate(network, recompute=options.recompute)
     return network
+
+
+def shape_of(flags: Mapping[str, Any], num_clips: int) -> ClipsShape:
+    """Shape (B, C, T, H, W) of a batch of this number of clips."""
+    pixels, clip = flags["pixels"], flags["clip"]
+    return num_clips, pixels.channels, clip.num_frames, pixels.crop_size, pixels.crop_size
 
 
 def check_clips(outline: nn.Module, shape: ClipsShape) -> None:
@@ -159,14 +168,32 @@ def build_learner(
     )
 
 
-@contextmanager
-def reporters(
-    folder: Path, learner: Learner, length: Length, *, compiles: bool, measure: str = "top1"
-) -> Iterator[list[Reporter]]:
-    """Reporters of a training: progress bar with one line per epoch, and TensorBoard, if installed."""
-    if compiles:
-        say("compiling the training step, minutes where nothing is kept of an earlier start; Ctrl-C twice ends at once")
-    first_step = learner.progress.step
+def learn(
+    flags: Mapping[str, Any],
+    learner: Learner,
+    batches: tuple["DataLoader[Any]", EpochSampler],
+    *,
+    objective: Objective,
+    length: Length,
+    card: ModelCard,
+    measure: str = "top1",
+    **callbacks_given: Any,  # noqa: ANN401
+) -> None:
+    """Run the remaining updates, keep the run folder up to date and show progress.
+
+    Args:
+        flags: All flags of the command.
+        learner: Network, optimizer and progress.
+        batches: A loader, and the sampler that orders them.
+        objective: Computes the loss.
+        length: Length of the training.
+        card: Written into every weights file.
+        measure: Name of the accuracy in the log.
+        callbacks_given: Other arguments of `RunCallbacks`.
+    """
+    if flags["compile"]:
+        log("compiling the training step, minutes where nothing is kept of an earlier start; Ctrl-C twice ends at once")
+    folder, first_step = flags["output"], learner.progress.step
     with bar("learning", total=length.num_steps) as shown:
         console = TrainingReporter(
             shown,
@@ -175,12 +202,29 @@ def reporters(
             first_step=first_step,
             measure=measure,
         )
-        yield [console, *tensorboard_reporters(folder, first_step=first_step)]
-
-
-def plateau_of(schedule: ScheduleOptions) -> tuple[float, int] | None:
-    """Factor and patience of the plateau schedule, if it is used."""
-    return (schedule.decay_factor, schedule.plateau_patience) if schedule.schedule == "plateau" else None
+        callbacks = with_flags(
+            RunCallbacks,
+            flags,
+            folder,
+            card,
+            measure=measure,
+            plateau=(flags["decay_factor"], flags["plateau_patience"]) if flags["schedule"] == "plateau" else None,
+            reporters=[console, *tensorboard_reporters(folder, first_step=first_step)],
+            **callbacks_given,
+        )
+        loader, sampler = batches
+        with callbacks.catch_signals():
+            fit(
+                learner,
+                loader,
+                sampler,
+                objective=objective,
+                num_steps=length.num_steps,
+                seed=flags["seed"],
+                callbacks=callbacks,
+            )
+        if callbacks.interrupted:  # after the last update; the state of its epoch is saved
+            raise KeyboardInterrupt
 
 
 def default_flags(config: TrainConfig | TransferConfig) -> dict[str, Any]:

@@ -21,11 +21,10 @@ from t3d.bench.experiments import (
 )
 from t3d.bench.steps import Shape, check_clips, run_card
 from t3d.bench.tables import markdown
-from t3d.commands._console import say
-from t3d.commands._output import make_folder
+from t3d.commands._console import log
 from t3d.config import BenchConfig
 from t3d.errors import ConfigError
-from t3d.files import write_text
+from t3d.files import make_folder, write_text
 from t3d.models.registry import architecture, native_input
 
 _NETWORK = "t3d_121"
@@ -43,7 +42,7 @@ def run(config: BenchConfig, *, command: str) -> dict[str, Any]:
     if config.output is not None:
         make_folder(config.output)
     threads = config.threads or os.cpu_count() or 1
-    say("measuring; other work on this machine disturbs the figures")
+    log("measuring; other work on this machine disturbs the figures")
     with progress_on_stderr():
         rows, limits = run_experiments(experiments, threads=threads, limits_of=device)
     tables = [experiment.table(own).figures() for experiment, own in zip(experiments, rows, strict=True)]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from t3d.commands._console import warn
-from t3d.commands._output import make_folder
 from t3d.config import CompareConfig
 from t3d.evaluation.comparison import by_test_set, flips, pairs_of_experiments, pairs_of_runs, write_flips
 from t3d.evaluation.results import Evaluated, read_evaluated
@@ -23,7 +22,7 @@ from t3d.evaluation.tables import (
     metrics_table,
     runs_text,
 )
-from t3d.files import write_text
+from t3d.files import make_folder, write_text
 
 
 @dataclass(frozen=True, kw_only=True)

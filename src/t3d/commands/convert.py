@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from t3d.commands._console import warn
-from t3d.commands._output import make_folder
 from t3d.config import ConvertConfig
 from t3d.data.labels import read_label_file, sorted_labels
 from t3d.errors import CheckpointError, ConfigError, DataError
+from t3d.files import make_folder
 from t3d.models import LAYOUTS, create_model, read_published
 from t3d.models.checkpoints import ModelCard, save_weights
 from t3d.models.pretrained.files import load_tensors, read_tensors

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from t3d.commands import evaluate, predict, train
-from t3d.commands._console import say
+from t3d.commands._console import log
 from t3d.commands._datasets import BUILT_IN, resolve
-from t3d.commands._output import make_folder
 from t3d.config import DemoConfig, EvaluateConfig, PredictConfig, TrainConfig
 from t3d.config.presets import preset
+from t3d.files import make_folder
 from t3d.video.decode import open_video
 from t3d.video.encode import write_video
 
@@ -62,7 +62,7 @@ def show(result: DemoResult, config: DemoConfig) -> int:
     print(
         f"video top-1 {video['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}) of {video['num_videos']} test videos"
     )
-    say(f"open {result.report} in a browser")
+    log(f"open {result.report} in a browser")
     return 0
 
 

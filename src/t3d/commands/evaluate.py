@@ -8,10 +8,9 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import distributed
 
-from t3d.commands._console import counted, say, warn
+from t3d.commands._console import counted, log, warn
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._devices import launched, scoring_fabric
-from t3d.commands._output import make_folder
 from t3d.config import EvaluateConfig
 from t3d.data.samples import NoSuchSubsetError, VideoList
 from t3d.data.splits import find_held_out
@@ -21,6 +20,7 @@ from t3d.evaluation.metrics import METRICS, VideoResult, summarise, video_result
 from t3d.evaluation.predictions import write_predictions
 from t3d.evaluation.provenance import evaluation_facts, overlap_warnings
 from t3d.evaluation.report import write_report
+from t3d.files import make_folder
 from t3d.inference.open import InferenceModel, open_model
 from t3d.inference.scoring import score_videos
 from t3d.run_files import WEIGHTS_NAME, is_unfinished, versions
@@ -148,7 +148,7 @@ def save_results(
         warn(line)
     for line in metrics["undecodable"]:
         warn(f"counted as wrong: {line}")
-    say(f"report: {report}")
+    log(f"report: {report}")
 
 
 def show(metrics: dict[str, Any], config: EvaluateConfig) -> int:

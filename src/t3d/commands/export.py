@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from t3d.commands._console import counted, say
+from t3d.commands._console import counted, log
 from t3d.commands._datasets import find_videos, video_source
-from t3d.commands._output import make_folder
 from t3d.config import ExportConfig
 from t3d.data.reencoded import Originals
 from t3d.data.samples import VideoList
 from t3d.errors import CheckpointError, ConfigError, DataError
+from t3d.files import make_folder
 from t3d.inference.backends import backend_for_target, backend_of
 from t3d.inference.backends.base import Backend, Export
 from t3d.inference.calibration import draw_training_clips
@@ -62,7 +62,7 @@ def run(config: ExportConfig, *, command: str) -> Written:
     facts = _facts(config, backend, command)  # reports missing packages before decoding
     clips = _clips(config, card)
     make_folder(output.parent)
-    say(f"translating {card.arch} for {backend.name}")
+    log(f"translating {card.arch} for {backend.name}")
     export = write_export(
         output,
         backend.translate(network, card, clips.calibration),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from t3d.commands._output import make_folder
 from t3d.commands.evaluate import print_headline, save_results
 from t3d.config import FuseConfig
 from t3d.errors import ConfigError
@@ -10,6 +9,7 @@ from t3d.evaluation.fusion import aligned, choose_weights, mix
 from t3d.evaluation.metrics import summarise
 from t3d.evaluation.provenance import fusion_facts
 from t3d.evaluation.results import read_predicted
+from t3d.files import make_folder
 from t3d.run_files import WEIGHTS_NAME, versions
 
 

@@ -11,9 +11,8 @@ from rich.table import Column, Table
 from t3d.bench.rounds import Variant, measure
 from t3d.bench.steps import forward_step
 from t3d.commands._console import counted, warn
-from t3d.commands._output import make_folder
 from t3d.config import ModelsConfig
-from t3d.files import write_text
+from t3d.files import make_folder, write_text
 from t3d.models import ARCHITECTURES, ModelSummary, describe_models
 from t3d.models.layers import times
 from t3d.models.summary import ClipShape, fit

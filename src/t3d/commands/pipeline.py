@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t3d.commands import evaluate, train, transfer
-from t3d.commands._console import say
+from t3d.commands._console import log
 from t3d.commands._training import default_flags
 from t3d.config import (
     EvaluateConfig,
@@ -42,9 +42,9 @@ def run(config: PipelineConfig, *, command: str) -> dict[str, Any]:
         place = f"step {number} of {len(steps)}, {step.folder}"
         if (step.folder / SUMMARY_NAME).exists():
             check_same_training(step.folder, asdict(step.config), defaults=default_flags(step.config))
-            say(f"{place}: done before")
+            log(f"{place}: done before")
             continue
-        say(place)
+        log(place)
         begun = (step.folder / STATE_NAME).exists()
         settings = replace(step.config, output=step.folder, resume=begun)
         if isinstance(settings, TransferConfig):

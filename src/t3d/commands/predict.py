@@ -13,14 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from t3d.commands._console import counted, say, warn
+from t3d.commands._console import counted, log, warn
 from t3d.commands._datasets import video_source
 from t3d.commands._devices import scoring_fabric
-from t3d.commands._output import make_folder
 from t3d.config import PredictConfig
 from t3d.data.folders import VIDEO_SUFFIXES
 from t3d.errors import DataError
 from t3d.evaluation.timeline import write_timeline
+from t3d.files import make_folder
 from t3d.inference.classifier import Classifier, Prediction, as_prediction, as_sample
 from t3d.inference.open import open_model
 from t3d.inference.scoring import VideoScores
@@ -57,7 +57,7 @@ def _draw(path: Path, video: VideoScores, *, labels: Sequence[str], top: int) ->
         warn(f"no timeline: {video.error}")
         return
     written = write_timeline(path.parent, path.name, video=video, labels=labels, top=top)
-    say(f"wrote {', '.join(map(str, written))}")
+    log(f"wrote {', '.join(map(str, written))}")
 
 
 def _following(views: ViewSpec, card: ModelCard) -> ViewSpec | None:

@@ -13,7 +13,6 @@ from typing import Any
 from t3d import __version__
 from t3d.commands._console import counted, warn
 from t3d.commands._datasets import resolve
-from t3d.commands._output import alone, make_folder
 from t3d.config import PrepareConfig
 from t3d.data.mirror import TABLE_NAME, Mirror, Piece, mirror_dataset
 from t3d.data.reencoded import (
@@ -26,7 +25,7 @@ from t3d.data.reencoded import (
     write_manifest,
 )
 from t3d.errors import ConfigError, DecodeError, T3DError
-from t3d.files import complete, write_csv, write_text
+from t3d.files import complete, locked, make_folder, write_csv, write_text
 from t3d.video.spec import PreparedForm
 from t3d.workers import process_map
 
@@ -50,7 +49,7 @@ def run(config: PrepareConfig, *, command: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"source": str(root.resolve()), **asdict(form), "trim": config.trim}
     _check_folder(folder, root, settings, overwrite=config.overwrite)
     make_folder(folder)
-    with alone(folder / ".lock", wait=False):
+    with locked(folder / ".lock", wait=False):
         known = read_manifest(folder)
         if known and read_description(folder).get("settings") != settings:
             _remove(folder, known)

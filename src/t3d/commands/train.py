@@ -10,22 +10,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from t3d.commands._console import say, warn
+from t3d.commands._console import log, warn
 from t3d.commands._datasets import find_videos, video_source
 from t3d.commands._devices import computing, launched
-from t3d.commands._output import claimed
 from t3d.commands._training import (
-    ClipsShape,
     build_devices,
     build_learner,
     check_clips,
     dataset_name,
     default_flags,
     flags_of,
+    learn,
     network_overrides,
     outline_network,
-    plateau_of,
-    reporters,
+    shape_of,
     with_flags,
 )
 from t3d.config import TrainConfig
@@ -34,14 +32,12 @@ from t3d.data.samples import NoSuchSubsetError, VideoList
 from t3d.data.splits import check_disjoint, draw_labels, draw_validation
 from t3d.errors import DataError
 from t3d.evaluation.plots import save_figure, training_figure
-from t3d.files import write_csv, write_text
+from t3d.files import claimed, write_csv, write_text
 from t3d.models import create_model
-from t3d.models.checkpoints import ModelCard, file_hash, weights_file
-from t3d.run_files import FIGURE_NAME, SKIPPED_NAME, SUMMARY_NAME
-from t3d.training.callbacks import RunCallbacks
+from t3d.models.checkpoints import ModelCard, file_hash
+from t3d.run_files import FIGURE_NAME, SKIPPED_NAME, SUMMARY_NAME, weights_file
 from t3d.training.learner import Learner
 from t3d.training.loader import build_loader, class_weights, count_updates, drawing_weights
-from t3d.training.loop import fit
 from t3d.training.objective import Classification
 from t3d.training.optim import freeze_stages
 from t3d.training.run_dir import open_run
@@ -73,13 +69,13 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
     flags = flags_of(config)
     overrides = network_overrides(config.model, config.pixels) | ({"neck": WIDTH} if config.start.keep_fc else {})
     outline = outline_network(config.model.arch, overrides, config.run)
-    check_clips(outline, _smallest_batch(config))
+    check_clips(outline, shape_of(flags, _smallest_batch(config)))
 
     train, validation, caveats = find_lists(config)
     network, lineage = build_network(config, overrides, train.labels)
     card = describe(config, overrides, train, command=command, lineage=lineage, caveats=caveats)
     length = with_flags(count_updates, flags, len(train.samples), world_size=config.run.devices * config.run.nodes)
-    fabric = build_devices(config.run, outline, _shape(config, config.optimizer.batch_size))
+    fabric = build_devices(config.run, outline, shape_of(flags, config.optimizer.batch_size))
     num_workers = config.run.workers
 
     with claimed(config.output):
@@ -98,13 +94,13 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
                 learner.load_state_dict(state)
             for line in (*train.warnings, *caveats):
                 warn(line)
-            say(
+            log(
                 f"training {_named(config)} on {len(train.samples)} videos of {train.split}: {length.num_steps} updates"
             )
             source = video_source(config.pixels, backend=config.run.backend)
             clips = with_flags(TrainClips, flags, train.samples, open_video=source, segments=config.segments.segments)
             weights = drawing_weights(train.samples) if config.labels.balance == "sampler" else None
-            loader, sampler = with_flags(build_loader, flags, clips, fabric, num_workers=num_workers, weights=weights)
+            batches = with_flags(build_loader, flags, clips, fabric, num_workers=num_workers, weights=weights)
             objective = with_flags(
                 Classification,
                 flags,
@@ -112,28 +108,8 @@ def run(config: TrainConfig, *, command: str) -> TrainResult:
                 skip_bad_videos=config.run.bad_videos == "skip",
                 computing=partial(computing, precision=config.run.precision),
             )
-            with reporters(config.output, learner, length, compiles=config.run.compile) as shown:
-                callbacks = with_flags(
-                    RunCallbacks,
-                    flags,
-                    config.output,
-                    card,
-                    validate=validation and Validator(validation, card, num_workers=num_workers, source=source),
-                    plateau=plateau_of(config.schedule),
-                    reporters=shown,
-                )
-                with callbacks.catch_signals():
-                    fit(
-                        learner,
-                        loader,
-                        sampler,
-                        objective=objective,
-                        num_steps=length.num_steps,
-                        seed=config.run.seed,
-                        callbacks=callbacks,
-                    )
-                if callbacks.interrupted:  # after the last update; the state of its epoch is saved
-                    raise KeyboardInterrupt
+            validator = validation and Validator(validation, card, num_workers=num_workers, source=source)
+            learn(flags, learner, batches, objective=objective, length=length, card=card, validate=validator)
             return _finish(config, learner)
 
 
@@ -178,7 +154,7 @@ def build_network(
         filled = ["neck."] if start.keep_fc else []
         begun = initialise(network, start.init, labels, inflate=start.inflate, filled=filled)
         for line in begun.notes:
-            say(line)
+            log(line)
         lineage, parent = begun.lineage, begun.parent
         if parent is not None and parent.pixels.modality != config.pixels.modality:
             warn(
@@ -226,15 +202,10 @@ def show(result: TrainResult, config: TrainConfig) -> int:
     return 0
 
 
-def _shape(config: TrainConfig, num_clips: int) -> ClipsShape:
-    size = config.pixels.crop_size
-    return num_clips, config.pixels.channels, config.clip.num_frames, size, size
-
-
-def _smallest_batch(config: TrainConfig) -> ClipsShape:
-    """Shape of the smallest possible batch, if undecodable videos are skipped."""
+def _smallest_batch(config: TrainConfig) -> int:
+    """Number of clips of the smallest possible batch, if undecodable videos are skipped."""
     num_videos = 1 if config.run.bad_videos == "skip" else config.optimizer.batch_size
-    return _shape(config, num_videos * (1 if config.recompute_segments else config.segments.segments))
+    return num_videos * (1 if config.recompute_segments else config.segments.segments)
 
 
 def _savings(config: TrainConfig) -> list[str]:

@@ -10,22 +10,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from t3d.commands._console import bar, say, warn
+from t3d.commands._console import bar, log, warn
 from t3d.commands._datasets import cache_folder, find_videos, resolve
 from t3d.commands._devices import computing, launched
-from t3d.commands._output import alone, claimed, make_folder
 from t3d.commands._training import (
-    ClipsShape,
     build_devices,
     build_learner,
     check_clips,
     dataset_name,
     default_flags,
     flags_of,
+    learn,
     network_overrides,
     outline_network,
-    plateau_of,
-    reporters,
+    shape_of,
     with_flags,
 )
 from t3d.config import ProbeOptions, TransferConfig
@@ -37,14 +35,12 @@ from t3d.data.trained_on import overlap_warning
 from t3d.data.unlabelled import load_unlabelled
 from t3d.errors import DataError, T3DError
 from t3d.evaluation.plots import save_figure, training_figure
-from t3d.files import write_csv, write_text
+from t3d.files import claimed, locked, make_folder, write_csv, write_text
 from t3d.models import create_model
-from t3d.models.checkpoints import ModelCard, file_hash, weights_file
-from t3d.run_files import FIGURE_NAME, MATCHER_NAME, SKIPPED_NAME, SUMMARY_NAME
-from t3d.training.callbacks import RunCallbacks
+from t3d.models.checkpoints import ModelCard, file_hash
+from t3d.run_files import FIGURE_NAME, MATCHER_NAME, SKIPPED_NAME, SUMMARY_NAME, weights_file
 from t3d.training.learner import Learner
 from t3d.training.loader import build_loader, count_updates
-from t3d.training.loop import fit
 from t3d.training.run_dir import open_run
 from t3d.transfer.matcher import ColourStatistics, MatchingNetwork, save_matcher
 from t3d.transfer.objective import Matching, MatchingValidator
@@ -83,14 +79,14 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
     flags = flags_of(config)
     overrides = network_overrides(config.model, config.pixels)
     outline = outline_network(config.model.arch, overrides, config.run)
-    check_clips(outline, _shape(config, 2 if config.run.bad_videos == "skip" else config.optimizer.batch_size))
+    check_clips(outline, shape_of(flags, 2 if config.run.bad_videos == "skip" else config.optimizer.batch_size))
 
     videos, held_out = find_lists(config)
     labelled = find_probe_lists(config.probe)
     teacher = find_teacher(config)
     network = build_network(config, overrides, teacher)
     card = describe(config, overrides, videos, teacher, command=command)
-    fabric = build_devices(config.run, outline, _shape(config, config.optimizer.batch_size))
+    fabric = build_devices(config.run, outline, shape_of(flags, config.optimizer.batch_size))
     source = partial(open_video, backend=config.run.backend)
     num_workers = config.run.workers
 
@@ -113,51 +109,23 @@ def run(config: TransferConfig, *, command: str) -> TransferResult:
             learner = build_learner(flags, fabric, network, length)
             if state is not None:
                 learner.load_state_dict(state)
-            say(f"teaching {config.model.arch} by {teacher.name}: {len(data.train)} clips, {length.num_steps} updates")
-            loader, sampler = with_flags(
+            log(f"teaching {config.model.arch} by {teacher.name}: {len(data.train)} clips, {length.num_steps} updates")
+            batches = with_flags(
                 build_loader, flags, data.train, fabric, num_workers=num_workers, collate=collate_pairs
             )
-            live_teacher = teacher if config.teacher.live else None
-            objective = with_flags(
-                Matching,
+            objective, validator = build_objective(config, flags, teacher, data)
+            learn(
                 flags,
-                teacher=live_teacher,
-                in_batch=config.pairs.negatives == "in-batch",
-                compiled=config.run.compile,
-                skip_bad_videos=config.run.bad_videos == "skip",
-                computing=partial(computing, precision=config.run.precision),
+                learner,
+                batches,
+                objective=objective,
+                length=length,
+                card=card,
+                measure=MEASURE,
+                validate=validator,
+                keep_best=False,
+                part=_student,
             )
-            validator = MatchingValidator(
-                data.held_out,
-                Matching(pixels=config.pixels, teacher=live_teacher, in_batch=False),
-                batch_size=config.optimizer.batch_size,
-                num_workers=num_workers,
-            )
-            with reporters(config.output, learner, length, compiles=config.run.compile, measure=MEASURE) as shown:
-                callbacks = with_flags(
-                    RunCallbacks,
-                    flags,
-                    config.output,
-                    card,
-                    validate=validator,
-                    keep_best=False,
-                    measure=MEASURE,
-                    part=_student,
-                    plateau=plateau_of(config.schedule),
-                    reporters=shown,
-                )
-                with callbacks.catch_signals():
-                    fit(
-                        learner,
-                        loader,
-                        sampler,
-                        objective=objective,
-                        num_steps=length.num_steps,
-                        seed=config.run.seed,
-                        callbacks=callbacks,
-                    )
-                if callbacks.interrupted:  # after the last update; the state of its epoch is saved
-                    raise KeyboardInterrupt
             skipped = [*data.skipped, *learner.progress.skipped]
             _save(config, learner, card, teacher, skipped=skipped)
             probed = None
@@ -273,6 +241,29 @@ def find_pairs(
     return TransferData(train=train(*parts[0]), held_out=validation(*parts[1]), skipped=skipped)
 
 
+def build_objective(
+    config: TransferConfig, flags: Mapping[str, Any], teacher: FrozenTeacher, data: TransferData
+) -> tuple[Matching, MatchingValidator]:
+    """What an update minimises, and what measures matching on held-out videos."""
+    live_teacher = teacher if config.teacher.live else None
+    objective = with_flags(
+        Matching,
+        flags,
+        teacher=live_teacher,
+        in_batch=config.pairs.negatives == "in-batch",
+        compiled=config.run.compile,
+        skip_bad_videos=config.run.bad_videos == "skip",
+        computing=partial(computing, precision=config.run.precision),
+    )
+    validator = MatchingValidator(
+        data.held_out,
+        Matching(pixels=config.pixels, teacher=live_teacher, in_batch=False),
+        batch_size=config.optimizer.batch_size,
+        num_workers=config.run.workers,
+    )
+    return objective, validator
+
+
 def probe(
     config: TransferConfig,
     student: nn.Module,
@@ -287,7 +278,7 @@ def probe(
         DataError: None of the training videos, or none of the test videos, can be decoded.
     """
     data, (train, test) = config.probe.probe, labelled
-    say(f"probing the frozen network on {len(train.samples)} + {len(test.samples)} videos of {data}")
+    log(f"probing the frozen network on {len(train.samples)} + {len(test.samples)} videos of {data}")
     top1 = probe_features(student.eval(), train, test, card, num_workers=config.run.workers, source=source)
     warning = overlap_warning(config.output, test)
     if warning:
@@ -306,11 +297,6 @@ def show(result: TransferResult, config: TransferConfig) -> int:
         print(f"frozen network on {config.probe.probe}, {name}: {share:.1%} of test videos")
     print(f"next: t3d train DATA --init {shlex.quote(result.output)} {_network_flags(config)}")
     return 0
-
-
-def _shape(config: TransferConfig, num_clips: int) -> ClipsShape:
-    size = config.pixels.crop_size
-    return num_clips, config.pixels.channels, config.clip.num_frames, size, size
 
 
 def _has_no_student(config: TransferConfig) -> bool:
@@ -333,8 +319,8 @@ def _fill(
     device: torch.device,
 ) -> list[str]:
     """Compute missing features, one process at a time: the others then find them in the cache."""
-    with alone(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
-        say(f"features of {teacher.name} are kept in {cache.path}")
+    with locked(cache.path.with_suffix(".lock")), bar("teacher", total=None) as shown:
+        log(f"features of {teacher.name} are kept in {cache.path}")
         task = shown.task_ids[0]
         try:
             skipped = fill_cache(
@@ -347,7 +333,7 @@ def _fill(
                 progress=lambda done, total: shown.update(task, completed=done, total=total),
             )
         except KeyboardInterrupt:
-            say("the features computed so far are kept: the same command goes on from there")
+            log("the features computed so far are kept: the same command goes on from there")
             raise
         if cache.damaged:
             warn(f"{cache.path}: {cache.damaged} damaged entries were computed anew")

@@ -8,7 +8,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ import torch
 from t3d.data.shape_frames import EVENT_FRACTIONS, SHAPE_CLASSES, EventRange, draw_shape_video, shape_frames
 from t3d.errors import DataError
 from t3d.video.encode import write_video
+from t3d.workers import process_map
 
 LIST_NAME = "videos.csv"
 _RECIPE_NAME = "shapes.json"
@@ -50,6 +53,7 @@ def render_shapes(
     num_test_per_class: int = 24,
     num_frames: int = 31,
     edge: int = 64,
+    num_workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Render the temporal shapes into a folder, unless it contains them already.
@@ -64,6 +68,7 @@ def render_shapes(
         num_test_per_class: Test videos of each class.
         num_frames: Length of every video; 31 is the span of 16 frames at stride 2, so a clip is the whole video.
         edge: Height and width in pixels, even.
+        num_workers: Processes that draw and encode, which changes no file; 0 works in this one.
         progress: Called with (done, total) after every video.
 
     Returns:
@@ -83,7 +88,7 @@ def render_shapes(
     if not _holds(root, recipe):
         _check_replaceable(root)
         unfinished = _start(root, recipe)
-        _render_all(unfinished, shapes, progress)
+        _render_all(unfinished, shapes, num_workers, progress)
         shutil.rmtree(root, ignore_errors=True)
         unfinished.rename(root)
     return root
@@ -110,12 +115,12 @@ def _start(root: Path, recipe: str) -> Path:
     return unfinished
 
 
-def _render_all(folder: Path, shapes: _ShapeSet, progress: Callable[[int, int], None] | None) -> None:
+def _render_all(folder: Path, shapes: _ShapeSet, num_workers: int, progress: Callable[[int, int], None] | None) -> None:
     rows = list(_rows(shapes))
-    for done, row in enumerate(rows, start=1):
-        _render(folder / row["path"], row, shapes)
-        if progress is not None:
-            progress(done, len(rows))
+    with closing(process_map(partial(_render, folder, shapes), rows, num_workers=num_workers)) as rendered:
+        for done, _ in enumerate(rendered, start=1):
+            if progress is not None:
+                progress(done, len(rows))
     _write_list(folder / LIST_NAME, rows)
 
 
@@ -129,7 +134,8 @@ def _rows(shapes: _ShapeSet) -> Iterator[dict[str, str]]:
                 yield {"path": f"{name}.mp4", "label": action, "split": split, "group": name, "tag": tag}
 
 
-def _render(path: Path, row: dict[str, str], shapes: _ShapeSet) -> None:
+def _render(folder: Path, shapes: _ShapeSet, row: dict[str, str]) -> None:
+    path = folder / row["path"]
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
+from t3d.bounds import above, at_least, between, check_bounds
 from t3d.errors import ConfigError
 
 ShortPolicy = Literal["loop", "hold"]
@@ -22,9 +23,9 @@ class ClipSpec:
     stride s span (n - 1) s + 1 frames of the video.
     """
 
-    num_frames: int = 32
+    num_frames: Annotated[int, at_least(1)] = 32
     """Frames the network sees in one clip."""
-    frame_stride: int = 1
+    frame_stride: Annotated[int, at_least(1)] = 1
     """Distance between two frames of a clip, in frames of the video."""
     short: ShortPolicy = "loop"
     """A video shorter than the span starts again (loop) or repeats its last frame (hold)."""
@@ -32,10 +33,7 @@ class ClipSpec:
     """`shuffled` permutes the frames of every clip: a control that destroys all motion."""
 
     def __post_init__(self) -> None:
-        if self.num_frames < 1 or self.frame_stride < 1:
-            raise ConfigError(
-                f"num_frames {self.num_frames} and frame_stride {self.frame_stride} must both be at least 1"
-            )
+        check_bounds(self)
 
     @property
     def span(self) -> int:
@@ -47,30 +45,31 @@ class ClipSpec:
 class PixelSpec:
     """From frames to network input: resize, crop, normalise."""
 
-    resize: int = 256
+    resize: Annotated[int, at_least(1)] = 256
     """Short side in pixels (`short`), or both sides (`exact`), before cropping."""
     resize_mode: Literal["short", "exact"] = "short"
     """Keep the aspect ratio, or squash to a square."""
-    crop_size: int = 224
+    crop_size: Annotated[int, at_least(1)] = 224
     """Edge of the square input, in pixels."""
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     """Mean of red, green and blue to subtract, as fractions of 255."""
-    std: tuple[float, float, float] = (0.225, 0.225, 0.225)
+    std: Annotated[tuple[float, float, float], above(0)] = (0.225, 0.225, 0.225)
     """Standard deviation to divide by, as fractions of 255."""
     modality: Literal["rgb", "difference", "flow"] = "rgb"
     """Input of the network: frames, differences of each frame to the next, or optical flow to the next."""
     flow_method: Literal["dis", "farneback"] = "dis"
-    """Method of optical flow (--modality flow)."""
-    flow_bound: float = 0.08
+    """How motion is found (--modality flow)."""
+    flow_bound: Annotated[float, above(0, 1)] = 0.08
     """Largest motion between frames that the scale represents, as a fraction of the short side; 0.08 is 20 of 256."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.crop_size <= self.resize:
-            raise ConfigError(f"crop_size {self.crop_size} must lie between 1 and resize {self.resize}")
-        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
-            raise ConfigError(f"mean {self.mean} and std {self.std} must be finite numbers, std above 0")
-        if not 0 < self.flow_bound <= 1:
-            raise ConfigError(f"flow_bound {self.flow_bound} must be above 0 and at most 1; in flags: --flow-bound")
+        check_bounds(self)
+        if self.crop_size > self.resize:
+            raise ConfigError(
+                f"--crop-size {self.crop_size} exceeds --resize {self.resize}; lower it, or resize to more"
+            )
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ConfigError(f"--mean {self.mean} and --std {self.std} must be finite numbers")
         if self.modality == "flow" and self.resize < _SMALLEST_FOR_FLOW:
             raise ConfigError(f"--resize {self.resize}: flow needs pictures of {_SMALLEST_FOR_FLOW} pixels or more")
         if self.modality == "flow" and (self.mean, self.std) != (PixelSpec.mean, PixelSpec.std):
@@ -90,49 +89,43 @@ class AugmentSpec:
     """
 
     crop: Literal["five", "random", "centre"] = "five"
-    """Positions of crops: the corners and the centre, anywhere, or the centre only."""
-    scales: tuple[float, ...] = (1.0,)
+    """Where crops are taken: the corners and the centre, anywhere, or the centre only."""
+    scales: Annotated[tuple[float, ...], above(0, 1)] = (1.0,)
     """Crop edges to choose from, as fractions of the crop size; the crop is then resized."""
-    flip_probability: float = 0.5
+    flip_probability: Annotated[float, between(0, 1)] = 0.5
     """Probability of a left-right flip; 0 where the direction of motion is the label."""
-    brightness: float = 0.0
+    brightness: Annotated[float, at_least(0)] = 0.0
     """Brightness is multiplied by a factor drawn from 1 - x to 1 + x."""
-    contrast: float = 0.0
+    contrast: Annotated[float, at_least(0)] = 0.0
     """Contrast is changed in the same way."""
-    saturation: float = 0.0
+    saturation: Annotated[float, at_least(0)] = 0.0
     """Saturation is changed in the same way."""
-    hue: float = 0.0
+    hue: Annotated[float, between(0, 0.5)] = 0.0
     """Hue is rotated by up to this fraction of the circle, either way."""
 
     def __post_init__(self) -> None:
-        if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
-            raise ConfigError(f"scales {self.scales} must be fractions above 0 and at most 1")
-        if not 0 <= self.flip_probability <= 1:
-            raise ConfigError(f"flip_probability {self.flip_probability} must lie between 0 and 1")
-        if min(self.brightness, self.contrast, self.saturation, self.hue) < 0 or self.hue > 0.5:
-            raise ConfigError("brightness, contrast and saturation must be at least 0, hue between 0 and 0.5")
+        check_bounds(self)
+        if not self.scales:
+            raise ConfigError("--scales names no crop edge; give one at least, such as 1.0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSpec:
     """Views of a video to score, and how many at once."""
 
-    clips: int | None = None
+    clips: Annotated[int | None, at_least(1)] = None
     """Number of evenly spaced clips of each video; default: non-overlapping clips, as in the paper."""
-    step: int | None = None
+    step: Annotated[int | None, at_least(1)] = None
     """Frames from the start of a clip to that of the next; default: the clip's span, so that none overlap."""
-    segments: int | None = None
+    segments: Annotated[int | None, at_least(1)] = None
     """Score the centred clip of each of this number of equal segments; default: those of the training."""
     crops: Literal[1, 3] = 1
     """The centre crop, or three along the longer side."""
-    batch_size: int = 8
+    batch_size: Annotated[int, at_least(1)] = 8
     """Views scored at once, of one or several videos; 1 makes scores independent of the batch, to the bit."""
 
     def __post_init__(self) -> None:
-        for name in ("clips", "step", "segments", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} {value} must be at least 1; in flags: --{name.replace('_', '-')}")
+        check_bounds(self)
         chosen = [f"{name} {getattr(self, name)}" for name in ("clips", "step", "segments") if getattr(self, name)]
         if len(chosen) > 1:
             raise ConfigError(f"{' and '.join(chosen)} exclude each other; give one")
@@ -153,19 +146,15 @@ class SegmentSpec:
     Source: Wang et al. 2016 (temporal segment networks), arXiv:1608.00859, section 3.1.
     """
 
-    segments: int = 1
+    segments: Annotated[int, at_least(1)] = 1
     """Clips of each video in one pass, one per equal segment (TSN); memory grows with it; 1 is off."""
     consensus: Consensus = "mean"
     """Consensus of the segments' logits per class: mean, maximum, or weighted mean of the highest."""
-    consensus_top: int = 2
+    consensus_top: Annotated[int, at_least(1)] = 2
     """The k of top-k; the weights fall linearly from k to 1."""
 
     def __post_init__(self) -> None:
-        if self.segments < 1 or self.consensus_top < 1:
-            raise ConfigError(
-                f"segments {self.segments} and consensus_top {self.consensus_top} must both be at least 1; in flags: "
-                "--segments, --consensus-top"
-            )
+        check_bounds(self)
         if self.consensus != "mean" and not self.enabled:
             raise ConfigError(f"--consensus {self.consensus} is of several segments; give --segments 2 or more")
         if self.consensus == "top-k" and self.consensus_top > self.segments:

@@ -9,8 +9,10 @@ from t3d.models.fast import convolutions
 from t3d.models.fast.convolutions import (
     Conv3dCall,
     Conv3dOverride,
+    conv3d_backward,
     conv3d_by_onednn,
     conv3d_padded_in_time,
+    conv3d_weight_grad,
     kernel_overhangs,
     needs_onednn_bf16_workaround,
 )
@@ -169,3 +171,25 @@ def test_onednn_is_not_asked_where_a_gradient_is_wanted() -> None:
     conv3d_by_onednn(Conv3dCall(clips, weight)).sum().backward()
     assert clips.grad is not None
     assert clips.grad.unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "size"), SHORT)
+def test_gradients_of_a_convolution(
+    capability: str,
+    kernel: tuple[int, ...],
+    stride: int | tuple[int, ...],
+    padding: int | tuple[int, ...],
+    size: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(convolutions, "_CPU_CAPABILITY", capability)
+    maps, weight = _inputs(kernel, size, torch.float32)
+    strides, zeros = (value if isinstance(value, tuple) else (value,) * 3 for value in (stride, padding))
+    out = F.conv3d(maps.double(), weight.double(), stride=strides, padding=zeros)
+    grad = torch.linspace(-1, 1, out.numel()).view_as(out)
+    expected = torch.autograd.grad(out, [maps, weight], grad.double())
+    found = conv3d_backward(grad, maps.detach(), weight.detach(), stride=strides, padding=zeros)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    alone = conv3d_weight_grad(grad, maps.detach(), weight.detach(), stride=strides, padding=zeros)
+    torch.testing.assert_close(alone, expected[1], rtol=1e-4, atol=1e-4)

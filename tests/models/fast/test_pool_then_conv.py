@@ -31,6 +31,10 @@ def test_convolved_sums_are_pooled_convolutions(
     convolved = F.conv3d(order.sums(maps), weight, stride=order.stride, padding=order.padding(maps))
 
     torch.testing.assert_close(order.factor * convolved, expected, rtol=0, atol=1e-13)
+    with torch.no_grad():  # piece by piece, in any order in memory
+        assert order.sums(maps).equal(order.sums(maps.requires_grad_()))
+        last = maps.contiguous(memory_format=torch.channels_last_3d)
+        assert order.sums(last).equal(order.sums(maps))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -154,7 +154,7 @@ def norm_relu(maps: Tensor, statistics: Statistics, norm: Norm, workspace: Works
     if maps.dtype == scale.dtype:
         shift = norm.bias - statistics.mean * scale
         out = None if workspace is None else workspace.empty(maps.shape[1])
-        return torch.mul(maps, along_channels(scale, maps), out=out).add_(along_channels(shift, maps)).relu_()
+        return torch.addcmul(along_channels(shift, maps), maps, along_channels(scale, maps), out=out).relu_()
     return F.batch_norm(  # intermediate values with more digits than a half precision
         maps.contiguous(memory_format=memory_format(maps)),
         statistics.mean.to(norm.weight.dtype),

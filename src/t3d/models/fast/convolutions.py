@@ -15,6 +15,7 @@ Lengths = int | tuple[int, ...]
 
 _LAST_FAULTY_ONEDNN = (3, 12)
 """Of torch 2.13. Newer versions were not tried; `t3d.inference.numerics_check` compares every convolution anyway."""
+_CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()
 
 
 class Conv3dCall(NamedTuple):
@@ -142,22 +143,59 @@ def conv3d_backward(
         padding: In (T, H, W).
     """
     zeros, height, width = padding
-    faulty = needs_onednn_bf16_workaround(maps, weight, dtype=grad.dtype, zeros=zeros, stride=stride[0])
-    before = zeros if faulty else 0
+    if needs_onednn_bf16_workaround(maps, weight, dtype=grad.dtype, zeros=zeros, stride=stride[0]):
+        padded = F.pad(maps, (0, 0, 0, 0, zeros, zeros)).to(grad.dtype)
+        grad_maps, grad_weight = _backward(grad, padded, weight, stride, (0, height, width), (True, True))
+        return grad_maps.narrow(2, zeros, maps.shape[2]), grad_weight
+    maps = maps.to(grad.dtype)
+    if zeros and _unfolds_padded_maps(maps):
+        grad_weight = conv3d_weight_grad(grad, maps, weight, stride=stride, padding=padding)
+        return _backward(grad, maps, weight, stride, padding, (True, False))[0], grad_weight
+    return _backward(grad, maps, weight, stride, padding, (True, True))
+
+
+def conv3d_weight_grad(
+    grad: Tensor, maps: Tensor, weight: Tensor, *, stride: Sequence[int], padding: Sequence[int]
+) -> Tensor:
+    """The second of the gradients of `conv3d_backward`, where the first is not wanted, in float32 or float64."""
+    zeros, height, width = padding
+    if zeros and _unfolds_padded_maps(maps):
+        maps, zeros = F.pad(maps, (0, 0, 0, 0, zeros, zeros)), 0
+    return _backward(grad, maps, weight, stride, (zeros, height, width), (False, True))[1]
+
+
+def _backward(
+    grad: Tensor,
+    maps: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    wanted: tuple[bool, bool],
+) -> tuple[Tensor, Tensor]:
+    """Gradients of maps and weight as PyTorch computes them; one that is not wanted is None."""
     grad_maps, grad_weight, _ = torch.ops.aten.convolution_backward(
         grad,
-        (F.pad(maps, (0, 0, 0, 0, before, before)) if before else maps).to(grad.dtype),  # padding by none copies
+        maps,
         weight.to(grad.dtype),
         None,
         stride,
-        (zeros - before, height, width),
+        padding,
         (1, 1, 1),
         False,
         (0, 0, 0),
         1,
-        (True, True, False),
+        (*wanted, False),
     )
-    return grad_maps.narrow(2, before, maps.shape[2]), grad_weight.to(weight.dtype)
+    return grad_maps, grad_weight.to(weight.dtype) if wanted[1] else grad_weight
+
+
+def _unfolds_padded_maps(maps: Tensor) -> bool:
+    """Whether the gradient of a kernel is faster with zeros in time that are part of the maps.
+
+    oneDNN 3.12's AVX2 code for it refuses padding in time and unfolds the maps for a matrix product, which takes three
+    times as long. Its AVX-512 code does not, and would lose by it.
+    """
+    return maps.device.type == "cpu" and maps.dtype == torch.float32 and _CPU_CAPABILITY == "AVX2"
 
 
 def _three(lengths: Lengths) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ Averaging the kernel instead of the maps gives the same result with a kernel lar
 of 27. Nothing nonlinear or random may stand between convolution and pool.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from t3d.models.fast.batch_norm import memory_format
 from t3d.models.layers import Size
 
 
@@ -53,27 +55,28 @@ class PoolThenConv:
     def sums(self, maps: Tensor) -> Tensor:
         """Sum neighbours of maps (B, C, T, H, W) in each halved axis: the input of the convolution."""
         axes = self._axes(maps)
-        maps = _pad(maps, [axis.zeros for axis in axes])
+        if not _can_write_in_place():
+            maps = _pad(maps, {axis.number: axis.zeros for axis in axes})
+            axes = [axis._replace(zeros=(0, 0)) for axis in axes]
         for axis in axes:
             if axis.pairs:
-                maps = _pairs(maps, axis.number)
+                maps = _pairs(_pad(maps, {axis.number: axis.zeros}), axis.number)
             elif axis.neighbours:
-                maps = _neighbours(maps, axis.number)
+                maps = _neighbours(maps, axis.number, axis.zeros)
+            else:
+                maps = _pad(maps, {axis.number: axis.zeros})
         return maps
 
     def backward(self, grad: Tensor, maps: Tensor) -> Tensor:
         """Gradient of the maps, given that of their `sums`; only the shape of the maps is used."""
-        axes = self._axes(maps)
-        for axis in axes:
+        for axis in self._axes(maps):
+            before, after = axis.zeros
             if axis.pairs:
-                grad = _twice(grad, axis.number)
-        grad = _pad(
-            grad,
-            [(axis.neighbours - before, axis.neighbours - after) for axis in axes for before, after in [axis.zeros]],
-        )
-        for axis in axes:
-            if axis.neighbours:
-                grad = _neighbours(grad, axis.number)
+                grad = _pad(_twice(grad, axis.number), {axis.number: (-before, -after)})
+            elif axis.neighbours:
+                grad = _neighbours(grad, axis.number, (1 - before, 1 - after))
+            else:
+                grad = _pad(grad, {axis.number: (-before, -after)})
         return grad
 
     def _axes(self, maps: Tensor) -> "list[_Axis]":
@@ -118,9 +121,14 @@ def _axis(number: int, length: int, *, taps: int, before: int, size: int) -> _Ax
     )
 
 
-def _pad(maps: Tensor, amounts: list[tuple[int, int]]) -> Tensor:
-    flat = [amount for pair in reversed(amounts) for amount in pair]  # F.pad: last axis first
-    return F.pad(maps, flat) if any(flat) else maps
+def _pad(maps: Tensor, zeros: Mapping[int, tuple[int, int]]) -> Tensor:
+    """Put so many zeros before and after maps in some axes; less than none drops positions."""
+    flat = [amount for axis in (4, 3, 2) for amount in zeros.get(axis, (0, 0))]  # F.pad: last axis first
+    if max(flat) <= 0:
+        for axis, (before, after) in zeros.items():
+            maps = maps.narrow(axis, -before, maps.shape[axis] + before + after) if before or after else maps
+        return maps
+    return F.pad(maps, flat)
 
 
 def _pairs(maps: Tensor, axis: int) -> Tensor:
@@ -129,12 +137,41 @@ def _pairs(maps: Tensor, axis: int) -> Tensor:
     return first + second
 
 
-def _neighbours(maps: Tensor, axis: int) -> Tensor:
-    """x[0] + x[1], x[1] + x[2], ..."""
-    length = maps.shape[axis] - 1
-    return maps.narrow(axis, 0, length) + maps.narrow(axis, 1, length)
+def _neighbours(maps: Tensor, axis: int, zeros: tuple[int, int]) -> Tensor:
+    """x[0] + x[1], x[1] + x[2], ..., of maps with so many zeros before and after; less than none drops positions.
+
+    Zeros are not copied into the maps first, which would be a pass over a map of odd, slow sizes.
+    """
+    maps = _pad(maps, {axis: (min(zeros[0], 0), min(zeros[1], 0))})
+    before, after, length = max(zeros[0], 0), max(zeros[1], 0), maps.shape[axis]
+    first, second = maps.narrow(axis, 0, length - 1), maps.narrow(axis, 1, length - 1)
+    if not (before or after):
+        return first + second
+    sums = _empty(maps, axis, before + length - 1 + after)
+    torch.add(first, second, out=sums.narrow(axis, before, length - 1))
+    if before:
+        sums.narrow(axis, 0, before - 1).zero_()
+        sums.narrow(axis, before - 1, 1).copy_(maps.narrow(axis, 0, 1))
+    if after:
+        sums.narrow(axis, before + length - 1, 1).copy_(maps.narrow(axis, length - 1, 1))
+        sums.narrow(axis, before + length, after - 1).zero_()
+    return sums
 
 
 def _twice(grad: Tensor, axis: int) -> Tensor:
-    """x[0], x[0], x[1], x[1], ..."""
-    return torch.stack([grad, grad], dim=axis + 1).flatten(axis, axis + 1)
+    """x[0], x[0], x[1], x[1], ..., in the same order in memory."""
+    twice = _empty(grad, axis, 2 * grad.shape[axis])
+    twice.unflatten(axis, (-1, 2)).copy_(grad.unsqueeze(axis + 1))
+    return twice
+
+
+def _can_write_in_place() -> bool:
+    """Whether a result may be put together piece by piece: gradients, compilers and exports want whole operations."""
+    return not (torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def _empty(like: Tensor, axis: int, length: int) -> Tensor:
+    """An empty map that has this length in one axis."""
+    size = [*like.shape]
+    size[axis] = length
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format(like))

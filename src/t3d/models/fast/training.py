@@ -6,27 +6,29 @@ from torch import nn
 
 from t3d.errors import ConfigError
 from t3d.models.fast.dense_block import FusedDenseBlock, supports_fused
+from t3d.models.fast.stem import FusedStem
 from t3d.models.fast.transition import FusedDenseTransition, FusedTemporalTransition
-from t3d.models.t3d import DenseBlock, DenseTransition, TemporalTransition
+from t3d.models.t3d import DenseBlock, DenseTransition, Stem, TemporalTransition
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 _FUSED: dict[type[nn.Module], type[nn.Module]] = {
     DenseBlock: FusedDenseBlock,
     DenseTransition: FusedDenseTransition,
+    Stem: FusedStem,
     TemporalTransition: FusedTemporalTransition,
 }
 
 
 def accelerate(network: AnyModule, *, recompute: bool = False) -> AnyModule:
-    """Make dense blocks and transitions compute a training step faster and in less memory, in place.
+    """Make stems, dense blocks and transitions compute a training step faster and in less memory, in place.
 
     Parameters, buffers, hooks and state-dict names stay; results and gradients differ by rounding. Only the classes of
     modules change, as in `torch.nn.utils.parametrize`, so `network` may be such a module itself. If called again, the
     last `recompute` counts. `undo_acceleration` reverts it.
 
     Args:
-        network: Any module; every `DenseBlock`, `DenseTransition` and `TemporalTransition` in it is accelerated.
+        network: Any module; each `Stem`, `DenseBlock`, `DenseTransition` and `TemporalTransition` is accelerated.
         recompute: Recompute the narrow maps of dense blocks for the gradient: less memory, more time.
 
     Raises:
