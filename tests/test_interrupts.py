@@ -62,6 +62,23 @@ def test_a_signal_told_twice_is_one_request() -> None:
     assert noted == [1]
 
 
+def test_a_signal_that_meets_a_destructor_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    """What is raised in a `__del__` is printed and ignored."""
+
+    class Struck:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def free() -> None:
+        struck = Struck()
+        del struck
+        time.sleep(10)
+
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        free()
+    assert capfd.readouterr().err == ""
+
+
 def test_what_a_process_was_started_to_ignore_stays_ignored() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:

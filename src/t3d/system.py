@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from types import FrameType
 
 ENDING = tuple(
@@ -21,6 +21,8 @@ ENDING = tuple(
 """Signals that ask a process to end: Ctrl-C, `kill` or a cluster, a terminal that was closed."""
 _SAME_REQUEST_SECONDS = 1.0
 """`timeout` signals its child and then the child's whole group: the same request twice."""
+
+_REPEAT_SECONDS = 0.02
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Options of `mallopt`, from glibc's `malloc.h`."""
@@ -56,7 +58,16 @@ def interruptible() -> Iterator[None]:
         raised = True
         raise KeyboardInterrupt
 
-    with _noted(), _handled(end):
+    def repeat() -> None:
+        nonlocal raised
+        raised = False
+        number = _requests.pop()[0]
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main_thread().ident or 0, number)  # which wakes it
+        else:
+            signal.raise_signal(number)
+
+    with _noted(), _handled(end), _unless_lost(repeat):
         yield
 
 
@@ -190,6 +201,34 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
     finally:
         for number, old in taken.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def _unless_lost(repeat: Callable[[], None]) -> Iterator[None]:
+    """Call `repeat` soon after a KeyboardInterrupt was raised where Python ignores errors, as in a `__del__`."""
+    before = sys.unraisablehook
+    is_over = False
+
+    def wait_and_repeat(left: Event) -> None:
+        left.wait()  # in the hook, it would be ignored again
+        time.sleep(_REPEAT_SECONDS)
+        if not is_over:
+            repeat()
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            before(unraisable)
+            return
+        left = Event()
+        Thread(target=wait_and_repeat, args=(left,), daemon=True).start()
+        left.set()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        is_over = True
+        sys.unraisablehook = before
 
 
 @contextmanager
