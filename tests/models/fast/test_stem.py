@@ -85,9 +85,13 @@ def test_ties_in_a_window_have_the_gradient_of_the_plain_layers() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
-def test_maps_behind_it_have_their_channels_side_by_side() -> None:
-    out = accelerate(plain_stem(dtype=torch.float32))(clips((2, 8, 16, 16), dtype=torch.float32))
-    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+@pytest.mark.parametrize(("channels", "order"), [(24, torch.channels_last_3d), (64, torch.contiguous_format)])
+def test_maps_behind_it_lie_as_the_layers_there_want_them(channels: int, order: torch.memory_format) -> None:
+    plain, inputs = plain_stem(DenseNetSpec(stem_channels=channels)), clips((2, 8, 16, 16))
+    ours = accelerate(deepcopy(plain))
+    assert deepcopy(ours).float()(inputs.float()).is_contiguous(memory_format=order)
+    for found, expected in zip(stepped(ours, inputs), stepped(plain, inputs), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_recomputing_counts_a_batch_once() -> None:
