@@ -35,5 +35,4 @@ def test_demo_differs_from_the_quick_preset_only_where_it_says() -> None:
     assert config.augment.flip_probability == 0.0  # a flip would turn left into right
     assert config.clip.order == "shuffled"
     assert config.run.seed == 3
-    usual = demo.train_config(DemoConfig())
-    assert (usual.clip.order, usual.schedule.epochs) == ("forward", 1)  # so that the least updates count
+    assert demo.train_config(DemoConfig()).clip.order == "forward"

@@ -42,7 +42,7 @@ def run(config: DemoConfig, *, command: str) -> DemoResult:
 
 
 def train_config(config: DemoConfig) -> TrainConfig:
-    """The quick preset with its fewest updates, and without flips, which would swap left and right."""
+    """The quick preset without flips, which would swap left and right."""
     quick = preset("quick")
     return replace(
         quick,
@@ -51,7 +51,6 @@ def train_config(config: DemoConfig) -> TrainConfig:
         overwrite=True,
         clip=replace(quick.clip, order="shuffled" if config.shuffle_frames else "forward"),
         augment=replace(quick.augment, flip_probability=0.0),
-        schedule=replace(quick.schedule, epochs=1),
         run=replace(quick.run, seed=config.seed),
     )
 

@@ -49,7 +49,7 @@ _QUICK = TrainConfig(
     pixels=PixelSpec(resize=64, crop_size=64),
     augment=AugmentSpec(scales=(1.0, 0.9, 0.8)),
     optimizer=OptimizerOptions(batch_size=16, lr=0.05, weight_decay=5e-4, ema_decay=0.98),
-    schedule=ScheduleOptions(epochs=8, min_steps=400, schedule="cosine", warmup_steps=40),
+    schedule=ScheduleOptions(epochs=5, min_steps=400, schedule="cosine", warmup_steps=40),
     selection=SelectionOptions(select_on="none"),
 )
 
