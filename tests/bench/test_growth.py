@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from benchmarks import growth
-from benchmarks.growth import Growth, evaluation_step, fit_power_law
-from benchmarks.growth_plots import growth_figure
+from benchmarks.growth import Growth, evaluation_step, fit_power_law, growth_figure
 from t3d.bench.rounds import Measured
 from t3d.bench.tables import Row
 from t3d.video.encode import write_video
