@@ -171,7 +171,7 @@ def _backward(
     stride: Sequence[int],
     padding: Sequence[int],
     wanted: tuple[bool, bool],
-) -> tuple[Tensor, Tensor]:
+) -> Any:  # noqa: ANN401  (tensors where they are wanted)
     """Gradients of maps and weight as PyTorch computes them; one that is not wanted is None."""
     grad_maps, grad_weight, _ = torch.ops.aten.convolution_backward(
         grad,

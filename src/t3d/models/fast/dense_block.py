@@ -164,7 +164,7 @@ class DenseBlockFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, grad_out: Tensor, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         """Return the gradients of the features and of the parameters, in the order of the arguments."""
         number, num_narrow = ctx.num_layers, 0 if ctx.options.recompute else ctx.num_layers
         grown, mean, variance, *kept = ctx.saved_tensors
@@ -173,7 +173,7 @@ class DenseBlockFunction(torch.autograd.Function):
         layers, shared = _layers(parameters, ctx.options), Statistics(mean, variance)
         stats_grad = StatsGrad(shared, layers[0].squeeze)
         workspace = Workspace(grown)
-        grad = grads[0]  # must not be overwritten: others may hold it
+        grad = grad_out  # must not be overwritten: others may hold it
         channels = grown.shape[1]
         found: list[Tensor] = []
         for index in reversed(range(number)):

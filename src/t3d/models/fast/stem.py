@@ -122,7 +122,7 @@ class StemFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, grad_out: Tensor, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         """Give the gradients of kernel, scale and bias.
 
         A convolved value x, normalised to n, has factor * (g - (sum g + n * sum g n) / number), with g what the pool
@@ -132,7 +132,7 @@ class StemFunction(torch.autograd.Function):
         options, axes = ctx.options, (0, 2, 3, 4)
         last = memory_format(maps)
         grad = torch.ops.aten.threshold_backward(
-            grads[0].contiguous(memory_format=last), out.contiguous(memory_format=last), 0
+            grad_out.contiguous(memory_format=last), out.contiguous(memory_format=last), 0
         )
         grad_bias = grad.sum(axes)
         grad_scale = torch.sub(pooled, along_channels(mean, pooled)).mul_(grad).sum(axes).mul_(inverse)

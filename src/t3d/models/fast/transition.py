@@ -152,7 +152,7 @@ class TransitionFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, grad_out: Tensor, *_: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         """Return the gradients of the features and of the parameters, in the order of the arguments."""
         features, mean, variance, *parameters = ctx.saved_tensors
         shared, branches = Statistics(mean, variance), _branches_of(parameters, ctx.eps)
@@ -160,7 +160,7 @@ class TransitionFunction(torch.autograd.Function):
         grad: Tensor | None = None
         found: list[Tensor] = []
         widths = [len(branch.kernel) for branch in branches]
-        for (norm, kernel), part in zip(branches, grads[0].split(widths, dim=1), strict=True):
+        for (norm, kernel), part in zip(branches, grad_out.split(widths, dim=1), strict=True):
             seen = norm_relu(features, shared, norm, workspace)
             grad_seen, grad_kernel = _pool_then_convolve_backward(part, seen, kernel, ctx.pool)
             back = norm_relu_backward(grad_seen.to(features.dtype), seen, maps=features, statistics=shared, norm=norm)
