@@ -42,7 +42,7 @@ def literal_scoring_step(*, arch: str, shape: Shape, device: str) -> Step:
     """Score with nothing of the package but its normalisation."""
     with torch.device(device):
         network = literal_network(arch).eval()
-    clips = torch.empty(shape) if device == "meta" else noise_clips(shape[1:], shape[0])
+    clips = torch.empty(shape, dtype=torch.uint8) if device == "meta" else noise_clips(shape[1:], shape[0])
 
     @torch.inference_mode()
     def step() -> object:

@@ -85,6 +85,8 @@ _AGAIN = "; the same command goes on"
 _GO_ON = {"train": _RESUME, "transfer": _RESUME, "pipeline": _AGAIN, "data prepare": _AGAIN}
 """Message after Ctrl-C, or after a worker has died."""
 
+_RENAMED = {"flow": "pipeline"}
+
 _PRESETS = {"train": "preset", "transfer": "transfer_preset", "pipeline": "pipeline_preset"}
 """Functions of `t3d.config.presets` that return the defaults of a command."""
 
@@ -158,6 +160,8 @@ def _run(given: list[str]) -> int:
         return 0
     verb, flags = _split(given)
     if verb not in COMMANDS:
+        if verb in _RENAMED:
+            raise T3DError(f"t3d {verb} is now t3d {_RENAMED[verb]}; its flags are the same")
         raise T3DError(unknown("command", verb, COMMANDS))
     command = COMMANDS[verb]
     config = _parse(verb, command, flags)

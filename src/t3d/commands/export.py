@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from torch import nn
+from jaxtyping import UInt8
+from torch import Tensor, nn
 
 from t3d.commands._console import counted, log
 from t3d.commands._datasets import find_videos, video_source
@@ -44,7 +45,7 @@ class _Clips:
 
     compared: Views
     compared_text: str
-    calibration: Views | None = None
+    calibration: UInt8[Tensor, "M C T H W"] | None = None
     calibration_text: str = ""
 
 

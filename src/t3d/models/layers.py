@@ -72,6 +72,13 @@ def pad_same(features: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...])
     return F.pad(features, amounts) if any(amounts) else features
 
 
+def average_pool(features: Tensor, kernel: Size) -> Tensor:
+    """Average pool (B, C, T, H, W) without overlap; in float32 where PyTorch has no half-precision pool, on a CPU."""
+    if features.device.type == "cpu" and features.dtype in (torch.bfloat16, torch.float16):
+        return F.avg_pool3d(features.float(), kernel).to(features.dtype)
+    return F.avg_pool3d(features, kernel)
+
+
 def repeat_ends(features: Float[Tensor, "B C T H W"], repeats: tuple[int, int]) -> Float[Tensor, "B C t H W"]:
     """Repeat the first plane in time before the map, and the last one after it, the given numbers of times.
 

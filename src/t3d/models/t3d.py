@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from t3d.errors import ConfigError
 from t3d.models.layers import (
     Size,
+    average_pool,
     check_at_least_one,
     check_depths,
     check_odd,
@@ -230,7 +231,7 @@ class TransitionPool(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to (B, C, T // time_stride, H // 2, W // 2)."""
         kernel = self.kernel_size(features)
-        return F.max_pool3d(features, kernel) if self.maximum else F.avg_pool3d(features, kernel)
+        return F.max_pool3d(features, kernel) if self.maximum else average_pool(features, kernel)
 
     def kernel_size(self, features: Tensor) -> Size:
         """Kernel and stride of the pool for this map, in (T, H, W)."""

@@ -188,3 +188,17 @@ def test_gradients_reach_the_clips() -> None:
     for model, given in zip((network, prepare_for_inference(network)), inputs, strict=True):
         model(given)[0, 0].backward()
     torch.testing.assert_close(inputs[1].grad, inputs[0].grad, rtol=1e-3, atol=1e-5)
+
+
+def test_what_was_prepared_for_export_is_not_prepared_again() -> None:
+    ready = prepare_for_inference(small("t3d"), for_export=True)
+    with pytest.raises(ConfigError, match="export"):
+        prepare_for_inference(ready)
+
+
+def test_a_norm_of_another_kind_stays_as_it_is() -> None:
+    network = small("t3d").eval()
+    network.stem.norm = nn.GroupNorm(2, 4).double()
+    network.stages.block1.layer1.grow.norm = nn.GroupNorm(2, 8).double()
+    inputs = clips(16, 64, 64)
+    torch.testing.assert_close(prepare_for_inference(network)(inputs), network(inputs), rtol=1e-9, atol=1e-9)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
 
@@ -182,3 +183,38 @@ def test_plain_files_never_import_speed() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name == "t3d.models" or name.startswith("t3d.models.fast")], file
+
+
+def test_an_exchanged_convolution_is_called_as_it_is() -> None:
+    plain = small("t3d")
+    plain.stem.conv = nn.Conv3d(3, 4, (3, 7, 7), stride=2, padding=(0, 3, 3), bias=False).double()
+    plain.stages.block1.layer1.grow.conv = nn.Conv3d(8, 4, 3, padding=1).double()  # with a bias
+    fused = accelerate(deepcopy(plain))
+    inputs = clips(18, 65, 65)
+    torch.testing.assert_close(fused.train()(inputs), plain.train()(inputs), rtol=1e-9, atol=1e-9)
+
+
+def test_a_pruned_network_learns() -> None:
+    network = accelerate(small("t3d"))
+    for conv in (network.stem.conv, network.stages.block1.layer1.grow.conv):
+        prune.l1_unstructured(conv, "weight", amount=0.5)
+    for _ in range(2):
+        network.train()(clips(16, 64, 64)).sum().backward()
+    assert network.stem.conv.weight_orig.grad is not None
+    assert network.stages.block1.layer1.grow.conv.weight_orig.grad is not None
+
+
+def test_hooks_on_layers_inside_are_called() -> None:
+    network, seen = accelerate(small("t3d")), []
+    network.stages.block2.layer1.squeeze.conv.register_forward_hook(lambda *_: seen.append(1))
+    network.train()(clips(16, 64, 64))
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_networks_in_half_precision_score_on_a_cpu(dtype: torch.dtype) -> None:
+    inputs = clips(16, 64, 64)
+    exact = small("t3d").eval()(inputs)
+    for network in (small("t3d"), accelerate(small("t3d"))):
+        scores = network.to(dtype).eval()(inputs.to(dtype))
+        torch.testing.assert_close(scores.double(), exact, rtol=0.1, atol=0.02)

@@ -71,6 +71,8 @@ def _autocast_dtype(maps: Tensor) -> torch.dtype | None:
 def _is_usual(norm: nn.Module) -> TypeGuard[nn.BatchNorm3d]:
     if type(norm) is not nn.BatchNorm3d:  # subclasses such as SyncBatchNorm exchange statistics between processes
         return False
+    if norm._forward_hooks or norm._forward_pre_hooks:
+        return False
     return norm.training and norm.affine and norm.momentum is not None and norm.running_mean is not None
 
 

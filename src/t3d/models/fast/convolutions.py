@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Lengths = int | tuple[int, ...]
@@ -162,6 +162,19 @@ def conv3d_weight_grad(
     if zeros and _unfolds_padded_maps(maps):
         maps, zeros = F.pad(maps, (0, 0, 0, 0, zeros, zeros)), 0
     return _backward(grad, maps, weight, stride, (zeros, height, width), (False, True))[1]
+
+
+def is_replaceable(conv: nn.Module) -> bool:
+    """Whether a convolution is of the kind that fused steps compute from its weight alone.
+
+    Not so if it was exchanged for another kind, is pruned or parametrized, or has hooks: then it has to be called.
+    """
+    if not isinstance(conv, nn.Conv3d) or conv._forward_hooks or conv._forward_pre_hooks:
+        return False
+    depth, height, width = conv.kernel_size
+    same = conv.padding == ((depth - 1) // 2, height // 2, width // 2) and conv.padding_mode == "zeros"
+    single = conv.groups == 1 and conv.dilation == (1, 1, 1)
+    return same and single and conv.bias is None and not hasattr(conv, "parametrizations")
 
 
 def _backward(

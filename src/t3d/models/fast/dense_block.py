@@ -30,7 +30,7 @@ from t3d.models.fast.batch_norm import (
     num_values,
     update_running_statistics,
 )
-from t3d.models.fast.convolutions import conv3d_backward
+from t3d.models.fast.convolutions import conv3d_backward, is_replaceable
 from t3d.models.layers import Size
 from t3d.models.t3d import DenseBlock, DenseLayer, NormReluConv
 
@@ -64,10 +64,11 @@ class FusedDenseBlock(DenseBlock):
 
 
 def supports_fused(block: DenseBlock) -> bool:
-    """Whether a block has neither dropout nor repeated planes, which the fused step does not support."""
+    """Whether the fused step computes this block: no dropout, repeated planes or exchanged convolutions."""
     drops = any(layer.dropout.p for layer in block if isinstance(layer, DenseLayer))
     parts = [part for pair in layer_pairs(block) for part in pair]
-    return not drops and all(part.repeats == (0, 0) and not part.extra_planes for part in parts)
+    usual = all(part.repeats == (0, 0) and not part.extra_planes and is_replaceable(part.conv) for part in parts)
+    return usual and not drops
 
 
 def layer_pairs(block: DenseBlock) -> list[tuple[NormReluConv, NormReluConv]]:

@@ -38,6 +38,8 @@ def prepare_for_inference(network: AnyModule, *, for_export: bool = False, smoot
     Raises:
         ConfigError: Later, if the copy is put in training mode.
     """
+    if getattr(network, "_t3d_for_export", False):
+        raise ConfigError("this network was prepared for export; prepare the one it was copied from")
     copy = undo_acceleration(deepcopy(network)).eval().requires_grad_(False)
     for module in copy.modules():
         if _can_be_replaced(module):
@@ -50,6 +52,7 @@ def prepare_for_inference(network: AnyModule, *, for_export: bool = False, smoot
             module.refresh()
     if for_export:
         _discard_originals(copy)
+        copy._t3d_for_export = True  # type: ignore[assignment]  # a plain attribute
     return copy
 
 
@@ -58,9 +61,15 @@ def _can_be_replaced(module: nn.Module) -> bool:
         return module.padding_mode == "zeros" and not isinstance(module.padding, str)
     if isinstance(module, TemporalTransition | DenseTransition):
         return type(module) in _PREPARED and can_pool_first(last_branches(module), module.pool)
-    if isinstance(module, ConvNorm):
-        return type(module) is ConvNorm and isinstance(module.norm, nn.BatchNorm3d)
+    if isinstance(module, ConvNorm | Stem):
+        return type(module) in _PREPARED and _keeps_statistics(module.norm)
+    if isinstance(module, DenseLayer):
+        return type(module) in _PREPARED and _keeps_statistics(module.grow.norm)
     return type(module) in _PREPARED
+
+
+def _keeps_statistics(norm: nn.Module) -> bool:
+    return isinstance(norm, nn.BatchNorm3d) and norm.running_mean is not None
 
 
 class _Prepared(nn.Module):

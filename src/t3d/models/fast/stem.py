@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from t3d.models.fast.batch_norm import (
@@ -22,7 +22,7 @@ from t3d.models.fast.batch_norm import (
     num_values,
     update_running_statistics,
 )
-from t3d.models.fast.convolutions import Lengths, conv3d_weight_grad
+from t3d.models.fast.convolutions import Lengths, conv3d_weight_grad, is_replaceable
 from t3d.models.t3d import Stem
 
 _WIDE = 64
@@ -36,7 +36,7 @@ channels), and 1.19 and 1.09 x for densenet3d_121 (64): above all for kernel gra
 class FusedStem(Stem):
     """A stem that trains by `StemFunction` where `_can_pool_first`; otherwise its plain layers are used.
 
-    Hooks on the layers inside see nothing of a fused step.
+    With hooks on the layers inside, the plain layers are used.
     """
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -63,6 +63,10 @@ def _can_pool_first(stem: Stem, clips: Tensor) -> bool:
     exact = (torch.float32, torch.float64)  # half precisions round normalised values, so their maxima may differ
     return (
         stem.repeats == (0, 0)
+        and is_replaceable(stem.conv)
+        and type(stem.pool) is nn.MaxPool3d
+        and not stem.pool.ceil_mode
+        and stem.pool.dilation == 1
         and clips.device.type == "cpu"
         and clips.dtype == stem.conv.weight.dtype
         and clips.dtype in exact

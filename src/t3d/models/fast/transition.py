@@ -25,7 +25,7 @@ from t3d.models.fast.batch_norm import (
     num_values,
     update_running_statistics,
 )
-from t3d.models.fast.convolutions import Conv3dCall, conv3d_backward
+from t3d.models.fast.convolutions import Conv3dCall, conv3d_backward, is_replaceable
 from t3d.models.fast.pool_then_conv import PoolThenConv
 from t3d.models.layers import Size
 from t3d.models.t3d import DenseTransition, NormReluConv, TemporalTransition, TransitionPool
@@ -63,9 +63,9 @@ def last_branches(transition: nn.Module) -> list[NormReluConv]:
 
 
 def can_pool_first(branches: Sequence[NormReluConv], pool: nn.Module) -> bool:
-    """Whether these convolutions commute with the pool: an average pool of two, and no repeated planes."""
+    """Whether these convolutions commute with the pool: an average pool of two, no repeated planes, usual layers."""
     average = isinstance(pool, TransitionPool) and not pool.maximum and pool.time_stride in (1, 2)
-    return average and all(branch.repeats == (0, 0) for branch in branches)
+    return average and all(branch.repeats == (0, 0) and is_replaceable(branch.conv) for branch in branches)
 
 
 def convolve_and_pool(branches: Sequence[NormReluConv], features: Tensor, pool: nn.Module) -> Tensor:
