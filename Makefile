@@ -9,7 +9,7 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile $(
 # What a change needs most, in about a minute: closed forms, flags, and the command line.
 QUICK ?= tests/test_cli.py tests/test_docs.py tests/test_dependencies.py tests/config tests/models tests/evaluation
 
-.PHONY: setup demo test quick check docs bench clean
+.PHONY: setup demo test coverage quick check docs bench clean
 
 .venv/demo-installed: pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
@@ -26,7 +26,10 @@ demo: .venv/demo-installed
 	$(BIN)/t3d demo --output runs/demo
 
 test: setup check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered --jaxtyping-packages=t3d,beartype.beartype
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --jaxtyping-packages=t3d,beartype.beartype
+
+coverage: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered
 
 quick: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow" $(QUICK)

@@ -465,3 +465,25 @@ def test_a_network_that_cannot_be_compiled_is_one_line(
     error, reason = errors[kind]
     with pytest.raises(T3DError, match=rf"^torch.compile failed \({reason}\); leave out --compile$"):
         _step(learner, _Broken(error), loading, no_callbacks)
+
+
+def test_random_layers_draw_anew_in_every_update_and_alike_in_every_run(
+    toy_model: MakeModel, learner: MakeLearner, loading: Loading, no_callbacks: Recording
+) -> None:
+    class Drawing(nn.Module):
+        """A toy that keeps what it drew."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = toy_model()
+            self.drawn: list[float] = []
+
+        def forward(self, clips: Tensor) -> Tensor:
+            self.drawn.append(torch.rand(()).item())
+            return self.inner(clips)
+
+    runs = [Drawing(), Drawing()]
+    for model in runs:
+        _step(learner, model, loading, no_callbacks, batch_size=2, num_steps=3)
+    assert runs[0].drawn == runs[1].drawn
+    assert len(set(runs[0].drawn)) == 3
