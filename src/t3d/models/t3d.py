@@ -2,7 +2,8 @@
 
 | stage         | 3 x 32 x 224 x 224 becomes | DenseNet3D-121                              | T3D-121 (T3D-169)     |
 |---------------|----------------------------|---------------------------------------------|-----------------------|
-| stem          | 64 x 16 x 56 x 56          | conv 3x7x7, stride 2; max pool 3, (1, 2, 2) | the same              |
+| stem conv     | 64 x 16 x 112 x 112        | conv 3x7x7, stride 2                        | the same              |
+| stem pool     | 64 x 16 x 56 x 56          | max pool 3, stride (1, 2, 2)                | the same              |
 | block1        | 256 x 16 x 56 x 56         | [1x1x1 conv, 3x3x3 conv] x 6                | the same              |
 | transition1   | 8 x 28 x 28                | 1x1x1 conv, average pool 2                  | TTL 1, 3, 6           |
 | block2        | 8 x 28 x 28                | x 12                                        | the same              |
@@ -12,8 +13,8 @@
 | block4        | 2 x 7 x 7                  | x 16                                        | x 16 (x 32)           |
 | head          | 1                          | BN, ReLU, average, linear (`Network`)       | the same              |
 
-Source: Diba et al. 2017, arXiv:1711.08200, section 3.1, Table 1, Fig. 1; Huang et al. 2017, arXiv:1608.06993, sec. 3.
-Growth rate, bottleneck, stem and branch channels are those of the authors' code.
+T3D-121 is `DenseNetSpec(ttl_depths=((1, 3, 6), (1, 3, 4), (1, 3, 4)))`; each TTL gives 3 x 128 channels.
+Source: Diba et al. 2017, arXiv:1711.08200, Table 1, Fig. 1, numbers of channels by their code; arXiv:1608.06993.
 """
 
 from collections import OrderedDict
@@ -26,18 +27,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t3d.errors import ConfigError
-from t3d.models.layers import (
-    Size,
-    average_pool,
-    check_at_least_one,
-    check_depths,
-    check_odd,
-    check_ranges,
-    half,
-    repeat_ends,
-    size_before_pool,
-    size_before_stride,
-)
+from t3d.models.layers import Size, average_pool, half, repeat_ends, size_before_pool, size_before_stride
+
+from t3d.models.layers import check_at_least_one, check_depths, check_odd, check_ranges  # isort: skip
 from t3d.models.network import Trunk
 from t3d.tensors import FeatureMap
 
